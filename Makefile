@@ -1,0 +1,43 @@
+# Two commands are all a newcomer needs: `make demo` and `make test`. Both install what they need into .venv first.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+ARGS   ?=
+ONLY   ?=
+
+.PHONY: setup demo test lint bench soak browser clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml dashboards/package-lock.json
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; name one: make PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[agent,server,dev]'
+	$(BIN)/python dashboards/build_assets.py
+	touch $@
+
+demo: setup
+	@exec $(BIN)/shopfloor demo $(ARGS)
+
+test: setup
+	$(BIN)/python -m pytest -q $(ARGS)
+
+soak: setup
+	$(BIN)/python -m pytest -q -m soak $(ARGS)
+
+browser: setup
+	$(BIN)/python -m pytest -q -m browser $(ARGS)
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup
+	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(ARGS)
+
+clean:
+	rm -rf $(VENV) dashboards/node_modules dashboards/static/vendor bench/results.json

@@ -1,0 +1,55 @@
+"""The exceptions of the contract, and the root of every exception of the product.
+
+Each message says what happened, where, and what to do. ``exit_code`` is what the ``shopfloor`` command returns when the
+exception reaches it: 1 = what was checked is not so, 2 = the input is wrong, 3 = the surroundings fail.
+"""
+
+from __future__ import annotations
+
+
+class ShopfloorError(Exception):
+    """Root of all exceptions that a user of the product may see."""
+
+    exit_code = 2
+
+
+class WireError(ShopfloorError):
+    """Root of the exceptions of the contract between gateway and server."""
+
+
+class DocumentError(WireError):
+    """A YAML document is not what its reader needs. ``problems`` holds one line a problem: file, line, field, fault."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
+class KeyFormatError(WireError):
+    """A key is not what it should be: wrong length, wrong prefix, unreadable."""
+
+
+class TopicError(WireError):
+    """An MQTT topic is not one of ours, or a gateway id cannot stand in one."""
+
+
+class WordsError(WireError):
+    """Register words do not fit the type they are to be read as or written from."""
+
+
+class RecordError(WireError):
+    """Bytes are not a valid record.
+
+    ``fault`` is a short stable word for the kind of fault (``bad-signature``, ``not-canonical``, ...): quarantine
+    lists, test vectors and metrics use it.
+    """
+
+    exit_code = 1
+
+    def __init__(self, fault: str, text: str) -> None:
+        self.fault = fault
+        super().__init__(f"{fault}: {text}")
+
+
+class ReceiptError(RecordError):
+    """Bytes are not a valid acknowledgement of the server."""

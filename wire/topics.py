@@ -1,0 +1,50 @@
+"""MQTT topics of the contract, and the ids that may stand in them."""
+
+from __future__ import annotations
+
+import re
+
+from wire.errors import TopicError
+
+RECORD_FILTER = "shopfloor/v1/+/record"
+"""Subscription that receives the records of every gateway."""
+
+MAXIMUM_ID_LENGTH = 64
+_ID = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?")
+_RECORD = re.compile(r"shopfloor/v1/([^/]+)/record")
+
+
+def valid_identifier(text: str) -> bool:
+    """Tell whether ``text`` can be the id of a gateway, device or series.
+
+    Lower-case letters, digits, ``-`` and ``_``, beginning and ending with a letter or digit, at most 64 characters:
+    safe in topics, file names, URLs and CSV headers alike.
+    """
+    return _ID.fullmatch(text) is not None
+
+
+def record_topic(gateway: str) -> str:
+    """Return the topic of ``gateway``'s records; raise `TopicError` for an id that cannot stand in a topic."""
+    return f"shopfloor/v1/{_checked(gateway)}/record"
+
+
+def ack_topic(gateway: str) -> str:
+    """Return the topic on which the server acknowledges to ``gateway``; raise `TopicError` as `record_topic`."""
+    return f"shopfloor/v1/{_checked(gateway)}/ack"
+
+
+def gateway_of(topic: str) -> str:
+    """Return the gateway that a record topic names; raise `TopicError` when it is no record topic."""
+    match = _RECORD.fullmatch(topic)
+    if match is None or not valid_identifier(match.group(1)):
+        raise TopicError(f"'{topic}' is not a record topic; it should be shopfloor/v1/<gateway>/record")
+    return match.group(1)
+
+
+def _checked(gateway: str) -> str:
+    if not valid_identifier(gateway):
+        raise TopicError(
+            f"'{gateway}' cannot be a gateway id: use 1 to {MAXIMUM_ID_LENGTH} of a-z, 0-9, '-' and '_', "
+            "beginning and ending with a letter or digit"
+        )
+    return gateway

@@ -1,0 +1,383 @@
+"""The proof of a set of intervals: authentic records, an unbroken chain, and the same numbers computed again.
+
+Five things are asked, and each answer is ``pass``, ``fail`` or ``not_checked``; what was not checked is never called
+proven. Signatures and hashes are checked as `wire.chain.verify_run` does: a signature vouches for every record before
+it, so a run is verified by its hashes and the signature on its last record, and record by record only when something
+does not fit, to name the one that is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from evidence.columns import FloatArray
+from evidence.intervals import QUARTER_HOUR_MS, SeriesIntervals, build_intervals
+from wire.chain import RunResult, verify_run
+from wire.descriptor import Descriptor
+from wire.errors import RecordError
+from wire.event import Event, Gap
+from wire.keys import VerifyingKey
+from wire.record import ZERO_HASH, Payload, open_record
+
+BLOCK_RECORDS = 512
+"""Records verified with one signature; a fault costs one signature a record of its block."""
+
+RELATIVE_TOLERANCE = 1e-9
+"""For sums and means that another machine may round differently; everything else must be equal."""
+
+_EXACT = ("count", "first", "last", "minimum", "maximum", "coverage")
+_ROUNDED = ("increase", "mean", "sum")
+_ZERO_WHEN_EMPTY = ("count", "coverage")
+
+_CHAIN_FAULTS = {
+    "prev-mismatch": "与前一条记录的哈希不符",
+    "seq-gap": "记录缺失，且没有签名的缺口声明",
+    "duplicate-seq": "序号重复",
+    "swapped-order": "记录顺序颠倒",
+    "seq-mismatch": "保存的序号与记录自身的序号不符",
+}
+_SIGNATURE_FAULTS = {
+    "bad-signature": "签名不符，内容被改动过",
+    "wrong-key": "不是由该网关登记的密钥签署",
+    "foreign-gateway": "属于另一个网关",
+    "truncated": "内容被截断",
+}
+_NO_LOG = ("no transparency log is configured", "未配置透明日志")
+_NO_TIME_STAMP = ("no time-stamping service is configured", "未配置时间戳服务")
+_NO_RECORDS = ("there are no records to check", "没有可核验的记录")
+_NO_INTERVALS = ("no stored intervals were given to compare with", "没有可供比对的已存区间数据")
+
+
+class Check(StrEnum):
+    """The answer to one question of a proof."""
+
+    PASS = "pass"  # noqa: S105 - a verdict, no password
+    FAIL = "fail"
+    NOT_CHECKED = "not_checked"
+
+
+@dataclass(frozen=True)
+class GatewayRecords:
+    """The kept records of one gateway.
+
+    ``records``: (seq as kept, bytes as sent), in order of seq, the first of them ``first_seq``. ``prev_hash``: hash of
+    the record before it, ``None`` when not known (the run then vouches for itself only). ``descriptor_records``: bytes
+    of earlier records whose descriptors are still in force.
+    """
+
+    gateway: str
+    key: VerifyingKey
+    first_seq: int
+    prev_hash: bytes | None
+    records: Iterable[tuple[int, bytes]]
+    descriptor_records: Sequence[bytes] = ()
+
+
+@dataclass(frozen=True)
+class ProofFault:
+    """One thing that does not hold, or (as a notice) that a reader should know. ``seq`` is None for a whole gateway."""
+
+    gateway: str
+    seq: int | None
+    fault: str
+    en: str
+    zh: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The fault as a JSON object."""
+        return {"gateway": self.gateway, "seq": self.seq, "fault": self.fault, "en": self.en, "zh": self.zh}
+
+
+@dataclass(frozen=True)
+class CheckedGateway:
+    """What was looked at of one gateway: number of records, first and last seq (None without records)."""
+
+    gateway: str
+    records: int
+    first_seq: int | None
+    last_seq: int | None
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Answers, the faults behind every ``fail``, and the reason (English, Chinese) of every ``not_checked``."""
+
+    signature: Check
+    chain: Check
+    log: Check
+    timestamp: Check
+    recomputation: Check
+    faults: list[ProofFault]
+    notices: list[ProofFault]
+    reasons: dict[str, tuple[str, str]]
+    gateways: list[CheckedGateway]
+
+    @property
+    def proven(self) -> bool:
+        """Whether records and chain hold and the numbers were computed again and found equal."""
+        return self.signature == self.chain == self.recomputation == Check.PASS
+
+    @property
+    def records(self) -> int:
+        """Records checked, of all gateways."""
+        return sum(gateway.records for gateway in self.gateways)
+
+    def to_json(self) -> dict[str, Any]:
+        """The proof as a JSON object."""
+        return {
+            "proven": self.proven,
+            "signature": self.signature.value,
+            "chain": self.chain.value,
+            "log": self.log.value,
+            "timestamp": self.timestamp.value,
+            "recomputation": self.recomputation.value,
+            "reasons": {check: {"en": en, "zh": zh} for check, (en, zh) in self.reasons.items()},
+            "faults": [fault.to_json() for fault in self.faults],
+            "notices": [notice.to_json() for notice in self.notices],
+            "records": self.records,
+            "gateways": [
+                {
+                    "gateway": gateway.gateway,
+                    "records": gateway.records,
+                    "first_seq": gateway.first_seq,
+                    "last_seq": gateway.last_seq,
+                }
+                for gateway in self.gateways
+            ],
+        }
+
+
+def prove(
+    gateways: Sequence[GatewayRecords],
+    stored_intervals: Mapping[str, SeriesIntervals] | None,
+    from_ms: int,
+    to_ms: int,
+    step_ms: int = QUARTER_HOUR_MS,
+) -> Proof:
+    """Check records of ``gateways`` and compute from them the intervals that start in ``[from_ms, to_ms)``.
+
+    ``stored_intervals`` (by full series id) are compared with the result; without any, recomputation stays unchecked.
+    The records should reach `evidence.intervals.MARGIN_MS` beyond the range, as they did when the intervals were made.
+    Nothing is raised for what is wrong with records: it is among the faults. Raises `IntervalError` when the range is
+    not made of whole steps.
+    """
+    runs = [_check_run(gateway) for gateway in gateways]
+    checked = [run.checked for run in runs]
+    faults = [fault for run in runs for fault in run.signature_faults + run.chain_faults]
+    notices = [notice for run in runs for notice in run.notices]
+    signature = chain = recomputation = Check.NOT_CHECKED
+    reasons = {"log": _NO_LOG, "timestamp": _NO_TIME_STAMP}
+    if any(gateway.records for gateway in checked):
+        signature = _answer(any(run.signature_faults for run in runs))
+        # the chain cannot be followed through a record that is not authentic
+        chain = _answer(any(run.signature_faults or run.chain_faults for run in runs))
+    else:
+        reasons |= {"signature": _NO_RECORDS, "chain": _NO_RECORDS}
+    if not stored_intervals:
+        reasons["recomputation"] = _NO_INTERVALS
+    else:
+        differences = _recompute(runs, stored_intervals, (from_ms, to_ms, step_ms), notices)
+        recomputation = _answer(bool(differences))
+        faults += differences
+    return Proof(
+        signature=signature,
+        chain=chain,
+        log=Check.NOT_CHECKED,
+        timestamp=Check.NOT_CHECKED,
+        recomputation=recomputation,
+        faults=faults,
+        notices=notices,
+        reasons=reasons,
+        gateways=checked,
+    )
+
+
+@dataclass
+class _CheckedRun:
+    checked: CheckedGateway
+    payloads: list[Payload] = field(default_factory=list)
+    descriptors: dict[bytes, Descriptor] = field(default_factory=dict)
+    signature_faults: list[ProofFault] = field(default_factory=list)
+    chain_faults: list[ProofFault] = field(default_factory=list)
+    notices: list[ProofFault] = field(default_factory=list)
+
+
+def _answer(failed: bool) -> Check:
+    return Check.FAIL if failed else Check.PASS
+
+
+def _check_run(gateway: GatewayRecords) -> _CheckedRun:
+    kept = list(gateway.records)
+    seqs = [seq for seq, _ in kept]
+    run = _CheckedRun(CheckedGateway(gateway.gateway, len(kept), seqs[0] if seqs else None, seqs[-1] if seqs else None))
+    results = _verify_blocks(gateway, kept, [])
+    if any(fault.fault == "seq-gap" for result in results for fault in result.faults):
+        # a gap may be declared by a record that stands far behind it
+        results = _verify_blocks(gateway, kept, _declared_gaps(results))
+    for result in results:
+        for record in result.records:
+            run.payloads.append(record.payload)
+            if isinstance(record.payload.body, Descriptor):
+                run.descriptors[record.hash] = record.payload.body
+        for fault in result.faults:
+            list_ = run.chain_faults if fault.fault in _CHAIN_FAULTS else run.signature_faults
+            list_.append(_record_fault(gateway.gateway, fault.seq, fault.fault, fault.text))
+        run.notices += [_gap_notice(gateway.gateway, gap) for gap in result.gaps]
+    for data in gateway.descriptor_records:
+        try:
+            record = open_record(data, gateway.key)
+        except RecordError as error:
+            run.signature_faults.append(_record_fault(gateway.gateway, None, error.fault, f"a descriptor: {error}"))
+        else:
+            if isinstance(record.payload.body, Descriptor):
+                run.descriptors[record.hash] = record.payload.body
+    return run
+
+
+def _verify_blocks(gateway: GatewayRecords, kept: Sequence[tuple[int, bytes]], gaps: Sequence[Gap]) -> list[RunResult]:
+    results: list[RunResult] = []
+    prev_seq, prev_hash = gateway.first_seq - 1, gateway.prev_hash
+    if gateway.first_seq == 1:
+        prev_hash = ZERO_HASH
+    for start in range(0, len(kept), BLOCK_RECORDS):
+        block = kept[start : start + BLOCK_RECORDS]
+        seqs = [seq for seq, _ in block]
+        result = verify_run(
+            [data for _, data in block],
+            gateway.key,
+            gateway=gateway.gateway,
+            prev_seq=prev_seq,
+            prev_hash=prev_hash,
+            seqs=seqs,
+            gaps=gaps,
+        )
+        results.append(result)
+        last_is_authentic = bool(result.records) and result.records[-1].data == block[-1][1]
+        prev_seq, prev_hash = result.seq, result.hash if last_is_authentic else None
+    return results
+
+
+def _declared_gaps(results: Sequence[RunResult]) -> list[Gap]:
+    return [
+        Gap.from_event(record.payload.body)
+        for result in results
+        for record in result.records
+        if isinstance(record.payload.body, Event) and record.payload.body.name == "gap"
+    ]
+
+
+def _record_fault(gateway: str, seq: int | None, fault: str, text: str) -> ProofFault:
+    title = _CHAIN_FAULTS.get(fault) or _SIGNATURE_FAULTS.get(fault, "不是有效的签名记录")
+    return ProofFault(
+        gateway=gateway,
+        seq=seq,
+        fault=fault,
+        en=f"{gateway}, record {seq}: {text}" if seq is not None else f"{gateway}: {text}",
+        zh=f"{gateway} 第 {seq} 号记录：{title}" if seq is not None else f"{gateway} 的描述记录：{title}",
+    )
+
+
+def _gap_notice(gateway: str, gap: Gap) -> ProofFault:
+    return ProofFault(
+        gateway=gateway,
+        seq=gap.first,
+        fault="signed-gap",
+        en=f"{gateway}: records {gap.first} to {gap.last} ({gap.samples} samples) were lost: {gap.reason}; signed",
+        zh=f"{gateway}：第 {gap.first} 至 {gap.last} 号记录（{gap.samples} 次采样）已丢失，已签名声明：{gap.reason}",
+    )
+
+
+def _recompute(
+    runs: Sequence[_CheckedRun],
+    stored: Mapping[str, SeriesIntervals],
+    grid: tuple[int, int, int],
+    notices: list[ProofFault],
+) -> list[ProofFault]:
+    """Compute again and compare; one fault for each series that differs, naming the first interval that does."""
+    made: dict[str, SeriesIntervals] = {}
+    for run in runs:
+        intervals = build_intervals(run.payloads, run.descriptors, *grid)
+        made |= intervals.columns
+        for skipped in intervals.skipped:
+            notices.append(_record_fault(run.checked.gateway, skipped.seq, "not-decoded", skipped.reason))
+    differences = [(series, _first_difference(kept, made.get(series), grid)) for series, kept in stored.items()]
+    return [_difference_fault(series, difference) for series, difference in differences if difference is not None]
+
+
+@dataclass(frozen=True)
+class _Difference:
+    time_ms: int
+    column: str
+    stored: str
+    recomputed: str
+
+
+def _first_difference(
+    stored: SeriesIntervals, recomputed: SeriesIntervals | None, grid: tuple[int, int, int]
+) -> _Difference | None:
+    """The earliest interval of the range in which stored and recomputed values are not the same."""
+    from_ms, to_ms, step_ms = grid
+    inside = np.flatnonzero((stored.time_ms >= from_ms) & (stored.time_ms < to_ms))
+    rows, misplaced = np.divmod(stored.time_ms[inside] - from_ms, step_ms)
+    odd = np.flatnonzero((misplaced != 0) | (np.diff(rows, prepend=-1) <= 0))
+    if odd.size:
+        return _Difference(int(stored.time_ms[inside[odd[0]]]), "time", "no start of an interval, or one twice", "-")
+    found: list[tuple[int, _Difference]] = []
+    for column in (*_EXACT, *_ROUNDED):
+        empty = 0.0 if column in _ZERO_WHEN_EMPTY else np.nan
+        ours = np.full((to_ms - from_ms) // step_ms, empty)
+        ours[rows] = getattr(stored, column)[inside]
+        theirs = np.full(ours.size, empty) if recomputed is None else getattr(recomputed, column)
+        differing = np.flatnonzero(~_same(ours, theirs, RELATIVE_TOLERANCE if column in _ROUNDED else 0.0))
+        if differing.size:
+            row = int(differing[0])
+            time_ms = from_ms + row * step_ms
+            found.append((row, _Difference(time_ms, column, f"{ours[row]:.15g}", f"{theirs[row]:.15g}")))
+    row_of = dict(zip(inside.tolist(), rows.tolist(), strict=True))
+    ours_states = {(row_of[i], *rest) for i, *rest in _state_rows(stored) if i in row_of}
+    theirs_states = set(_state_rows(recomputed)) if recomputed is not None else set()
+    unequal = sorted(ours_states ^ theirs_states)
+    if unequal:
+        row = unequal[0][0]
+        texts = (
+            ", ".join(f"{state}: {ms} ms" for at, state, ms in sorted(states) if at == row)
+            for states in (ours_states, theirs_states)
+        )
+        found.append((row, _Difference(from_ms + row * step_ms, "states", *texts)))
+    return min(found, key=lambda item: item[0])[1] if found else None
+
+
+def _same(ours: FloatArray, theirs: FloatArray, tolerance: float) -> npt.NDArray[np.bool_]:
+    close = np.abs(ours - theirs) <= tolerance * np.maximum(np.abs(ours), np.abs(theirs))
+    return np.asarray(close | (np.isnan(ours) & np.isnan(theirs)))
+
+
+def _state_rows(intervals: SeriesIntervals) -> list[tuple[int, int, int]]:
+    states = intervals.states
+    if states is None:
+        return []
+    return list(zip(states.interval.tolist(), states.value.tolist(), states.duration_ms.tolist(), strict=True))
+
+
+def _difference_fault(series_id: str, difference: _Difference) -> ProofFault:
+    start = datetime.fromtimestamp(difference.time_ms / 1000, UTC).isoformat().replace("+00:00", "Z")
+    return ProofFault(
+        gateway=series_id.split("/", 1)[0],
+        seq=None,
+        fault="recomputation-differs",
+        en=(
+            f"{series_id}, interval {start}: stored {difference.column} is {difference.stored}, "
+            f"recomputed from the records it is {difference.recomputed}"
+        ),
+        zh=(
+            f"{series_id} 区间 {start}：已存 {difference.column} 为 {difference.stored}，"
+            f"由记录重算为 {difference.recomputed}"
+        ),
+    )

@@ -1,0 +1,362 @@
+"""Avoided energy: what the reporting period would have used before the retrofit, minus what it did use.
+
+IPMVP options B and C: a model of daily energy is learnt on the baseline days, driven by the conditions of the reporting
+days, and compared with the measurement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from pydantic import field_validator
+
+from evidence import reasons
+from evidence.baseline_model import FittedModel
+from evidence.days import PeriodDays, period_days
+from evidence.kpi import KpiPlan, Problem, energy_problem, series_problem
+from evidence.models import MODELS
+from evidence.quantities import Aggregation
+from evidence.result import Coverage, DayUse, KpiModel, KpiResult, Reason, ResultModel, VariableRange
+from evidence.sufficiency import coverage_reasons
+from evidence.table import FloatArray
+from evidence.uncertainty import SumUncertainty, prediction_sum_uncertainty
+from evidence.verdict import decide
+from wire.document import suggestion
+
+if TYPE_CHECKING:
+    from evidence.plan import Plan, SeriesPlan
+    from evidence.table import IntervalTable
+
+MINIMUM_BASELINE_DAYS = 28
+"""Four weeks: every weekday is seen four times."""
+MINIMUM_REPORTING_DAYS = 7
+"""One week: every weekday is seen."""
+CALTRACK_BASELINE_DAYS = 365
+
+# The industrial gate: Superior Energy Performance 50001 measurement and verification protocol, model validity.
+MINIMUM_R2 = 0.5
+MAXIMUM_MODEL_P = 0.10
+MAXIMUM_BEST_VARIABLE_P = 0.10
+MAXIMUM_VARIABLE_P = 0.20
+MAXIMUM_STANDARD_DEVIATIONS = 3.0
+
+
+class Coefficient(ResultModel):
+    """One coefficient with its unit; standard error and p for independent residuals, as the gate wants them."""
+
+    name: str
+    value: float
+    unit: str
+    standard_error: float
+    p_value: float
+
+
+class SavingDay(ResultModel):
+    """One used day: measured energy, and what the baseline model says for the day's conditions."""
+
+    day: date
+    period: Literal["baseline", "reporting"]
+    measured: float
+    adjusted_baseline: float
+    residual: float
+
+
+class SavingModel(KpiModel):
+    """The baseline model and its goodness. Energies are in ``energy_unit``; fields are None where undefined.
+
+    ``n`` baseline days, ``p`` coefficients, ``m`` reporting days. ``residuals`` are those of the baseline days,
+    measured minus fitted. ``saving`` is avoided energy, positive = less was used; ``standard_error`` and ``half_width``
+    are of the saving, and there is no half width where there is no interval.
+    """
+
+    kind: str
+    energy: str
+    energy_unit: str
+    variables: tuple[str, ...]
+    coefficients: tuple[Coefficient, ...]
+    n: int
+    p: int | None
+    m: int
+    r2: float | None
+    adjusted_r2: float | None
+    cv_rmse: float | None
+    nmbe: float | None
+    f: float | None
+    f_p_value: float | None
+    rho: float | None
+    rho_debiased: float | None
+    n_effective: float | None
+    degrees_of_freedom: float | None
+    t: float | None
+    saving: float | None
+    standard_error: float | None
+    half_width: float | None
+    ranges: tuple[VariableRange, ...]
+    residuals: tuple[float, ...]
+    daily: tuple[SavingDay, ...]
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """A learnt model applied to the reporting days: one value a day, and the uncertainty of their sum."""
+
+    predicted: FloatArray
+    measured: FloatArray
+    uncertainty: SumUncertainty
+
+    @property
+    def adjusted_baseline(self) -> float:
+        return float(self.predicted.sum())
+
+    @property
+    def reporting_total(self) -> float:
+        return float(self.measured.sum())
+
+    @property
+    def saving(self) -> float:
+        return self.adjusted_baseline - self.reporting_total
+
+    @property
+    def change(self) -> float | None:
+        return self.reporting_total / self.adjusted_baseline - 1.0 if self.adjusted_baseline > 0 else None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Interval of the change: that of the saving, relative to the adjusted baseline."""
+        if self.change is None or self.uncertainty.half_width is None:
+            return None
+        half = self.uncertainty.half_width / self.adjusted_baseline
+        return self.change - half, self.change + half
+
+
+@dataclass(frozen=True)
+class _Study:
+    """Days, model and comparison of one evaluation, as far as the data carry."""
+
+    baseline: PeriodDays
+    reporting: PeriodDays
+    ranges: tuple[VariableRange, ...]
+    learnt: FittedModel | None
+    comparison: _Comparison | None
+
+
+class AdjustedSaving(KpiPlan):
+    """Saving of ``energy`` against a baseline ``model`` on ``variables``."""
+
+    kind: Literal["adjusted_saving"]
+    energy: str
+    model: str = "linear"
+    variables: tuple[str, ...] = ()
+
+    @field_validator("model")
+    @classmethod
+    def _known_model(cls, model: str) -> str:
+        if model not in MODELS:
+            raise ValueError(f"unknown model{suggestion(model, list(MODELS))}")
+        return model
+
+    def problems(self, series: Mapping[str, SeriesPlan]) -> Iterator[Problem]:
+        """Yield unknown series, an energy that is none, and variables that stand twice or are the energy itself."""
+        yield from energy_problem(("energy",), self.energy, series)
+        for position, name in enumerate(self.variables):
+            where = ("variables", position)
+            yield from series_problem(where, name, series)
+            if name == self.energy:
+                yield where, f"'{name}' is the energy to be explained; it cannot explain itself"
+            elif name in self.variables[:position]:
+                yield where, f"'{name}' stands twice; keep one"
+
+    def evaluate(self, plan: Plan, table: IntervalTable) -> KpiResult:
+        """Learn, compare, bound, decide."""
+        study = self._study(plan, table)
+        baseline, reporting, comparison = study.baseline, study.reporting, study.comparison
+        found = self._variable_reasons(plan.series)
+        found += coverage_reasons(baseline, reporting, MINIMUM_BASELINE_DAYS, MINIMUM_REPORTING_DAYS)
+        found += self._model_reasons(plan.series, study)
+        if len(baseline.days) < CALTRACK_BASELINE_DAYS:
+            found.append(reasons.baseline_shorter_than_year(len(baseline.days)))
+        interval = None
+        if comparison is not None and not any(reason.level == "blocking" for reason in found):
+            interval = comparison.interval
+        verdict = decide(interval, self.target_change)
+        if interval is not None:
+            found.insert(0, reasons.finding(verdict, interval, self.target_change, self.confidence))
+        return KpiResult(
+            id=self.id,
+            kind=self.kind,
+            unit=plan.series[self.energy].unit,
+            baseline=None if comparison is None else comparison.adjusted_baseline,
+            reporting=None if comparison is None else comparison.reporting_total,
+            change=None if comparison is None else comparison.change,
+            interval=interval,
+            confidence=self.confidence,
+            target=self.target_change,
+            verdict=verdict,
+            reasons=tuple(found),
+            coverage=Coverage(baseline=baseline.coverage, reporting=reporting.coverage),
+            model=self._model(plan.series, study, determined=interval is not None),
+        )
+
+    def _variable_reasons(self, series: Mapping[str, SeriesPlan]) -> list[Reason]:
+        found = []
+        if not any(series[name].definition.production for name in self.variables):
+            found.append(reasons.no_production_variable())
+        endogenous = [name for name in self.variables if not series[name].definition.exogenous]
+        if endogenous:
+            found.append(reasons.variable_not_exogenous(endogenous))
+        return found
+
+    def _study(self, plan: Plan, table: IntervalTable) -> _Study:
+        names = [self.energy, *self.variables]
+        baseline = period_days(table, plan.baseline, names)
+        reporting = period_days(table, plan.reporting, names)
+        before = {name: baseline.used_values(name) for name in self.variables}
+        after = {name: reporting.used_values(name) for name in self.variables}
+        learnt = MODELS[self.model].learn(before, baseline.used_values(self.energy))
+        comparison = None
+        if learnt is not None and reporting.n_used:
+            design = learnt.design(after, reporting.n_used)
+            comparison = _Comparison(
+                predicted=design @ learnt.fit.coefficients,
+                measured=reporting.used_values(self.energy),
+                uncertainty=prediction_sum_uncertainty(
+                    learnt.fit, baseline.used_ordinals, design, reporting.used_ordinals, confidence=self.confidence
+                ),
+            )
+        comparable = baseline.n_used > 1 and reporting.n_used > 0
+        ranges = (_range(name, plan.series[name].unit, before[name], after[name]) for name in self.variables)
+        return _Study(baseline, reporting, tuple(ranges) if comparable else (), learnt, comparison)
+
+    def _model_reasons(self, series: Mapping[str, SeriesPlan], study: _Study) -> Iterator[Reason]:
+        learnt, comparison = study.learnt, study.comparison
+        if learnt is None:
+            yield reasons.coefficients_undetermined(self.variables)
+            return
+        if comparison is None:
+            return
+        if comparison.adjusted_baseline <= 0:
+            yield reasons.non_positive_baseline(comparison.adjusted_baseline, series[self.energy].unit)
+        if self.variables:
+            yield from _gate_reasons(learnt)
+        uncertainty = comparison.uncertainty
+        if uncertainty.half_width is None:
+            yield reasons.not_determinable(uncertainty.rho, uncertainty.n_effective, learnt.fit.p)
+        yield from _range_reasons(study.ranges, study.reporting)
+
+    def _model(self, series: Mapping[str, SeriesPlan], study: _Study, *, determined: bool) -> SavingModel:
+        learnt, comparison = study.learnt, study.comparison
+        fit = None if learnt is None else learnt.fit
+        uncertainty = None if comparison is None else comparison.uncertainty
+        f, f_p_value = (None, None) if fit is None else fit.f_test
+        return SavingModel(
+            kind=self.model,
+            days=DayUse(baseline=study.baseline.use(), reporting=study.reporting.use()),
+            energy=self.energy,
+            energy_unit=series[self.energy].unit,
+            variables=self.variables,
+            coefficients=() if learnt is None else tuple(self._coefficients(series, learnt)),
+            n=study.baseline.n_used,
+            p=None if fit is None else fit.p,
+            m=study.reporting.n_used,
+            r2=None if fit is None else fit.r2,
+            adjusted_r2=None if fit is None else fit.adjusted_r2,
+            cv_rmse=None if fit is None else fit.cv_rmse,
+            nmbe=None if fit is None else fit.nmbe,
+            f=f,
+            f_p_value=f_p_value,
+            rho=None if uncertainty is None else uncertainty.rho,
+            rho_debiased=None if uncertainty is None else uncertainty.rho_debiased,
+            n_effective=None if uncertainty is None else uncertainty.n_effective,
+            degrees_of_freedom=None if uncertainty is None else uncertainty.degrees_of_freedom,
+            t=None if uncertainty is None else uncertainty.t,
+            saving=None if comparison is None else comparison.saving,
+            standard_error=None if uncertainty is None else uncertainty.standard_error,
+            half_width=uncertainty.half_width if uncertainty is not None and determined else None,
+            ranges=study.ranges,
+            residuals=() if fit is None else tuple(fit.residuals.tolist()),
+            daily=tuple(_daily(study)),
+        )
+
+    def _coefficients(self, series: Mapping[str, SeriesPlan], learnt: FittedModel) -> Iterator[Coefficient]:
+        energy_unit = f"{series[self.energy].unit}/d"
+        fit = learnt.fit
+        rows = zip(
+            learnt.terms, fit.coefficients.tolist(), fit.standard_errors.tolist(), fit.p_values.tolist(), strict=True
+        )
+        for term, value, error, p_value in rows:
+            unit = energy_unit
+            if term.variable is not None:
+                variable = series[term.variable]
+                # An increment is a day's increment: the days cancel. A mean does not depend on how long it is taken.
+                increment = variable.definition.aggregation is Aggregation.INCREMENT
+                unit = f"{series[self.energy].unit}/{variable.unit}" if increment else f"{energy_unit}/{variable.unit}"
+            yield Coefficient(name=term.name, value=value, unit=unit, standard_error=error, p_value=p_value)
+
+
+def _range(name: str, unit: str, before: FloatArray, after: FloatArray) -> VariableRange:
+    return VariableRange(
+        name=name,
+        unit=unit,
+        baseline_low=float(before.min()),
+        baseline_high=float(before.max()),
+        baseline_mean=float(before.mean()),
+        baseline_deviation=float(before.std(ddof=1)),
+        reporting_low=float(after.min()),
+        reporting_high=float(after.max()),
+        reporting_mean=float(after.mean()),
+    )
+
+
+def _range_reasons(ranges: tuple[VariableRange, ...], reporting: PeriodDays) -> Iterator[Reason]:
+    for variable in ranges:
+        low, high = variable.baseline_low, variable.baseline_high
+        after = reporting.used_values(variable.name)
+        outside = ((after < low) | (after > high)).tolist()
+        days = [day for day, out in zip(reporting.used_days, outside, strict=True) if out]
+        if days:
+            yield reasons.extrapolation(variable, days, reporting.n_used)
+        distance = abs(variable.reporting_mean - variable.baseline_mean)
+        inside = low <= variable.reporting_mean <= high
+        if not inside and distance > MAXIMUM_STANDARD_DEVIATIONS * variable.baseline_deviation:
+            yield reasons.mean_outside(variable)
+
+
+def _daily(study: _Study) -> Iterator[SavingDay]:
+    if study.learnt is not None:
+        fit = study.learnt.fit
+        yield from _saving_days("baseline", study.baseline.used_days, fit.observed, fit.observed - fit.residuals)
+    if study.comparison is not None:
+        measured, predicted = study.comparison.measured, study.comparison.predicted
+        yield from _saving_days("reporting", study.reporting.used_days, measured, predicted)
+
+
+def _saving_days(
+    period: Literal["baseline", "reporting"], days: tuple[date, ...], measured: FloatArray, adjusted: FloatArray
+) -> Iterator[SavingDay]:
+    for day, value, model in zip(days, measured.tolist(), adjusted.tolist(), strict=True):
+        yield SavingDay(day=day, period=period, measured=value, adjusted_baseline=model, residual=value - model)
+
+
+def _gate_reasons(learnt: FittedModel) -> Iterator[Reason]:
+    fit = learnt.fit
+    if fit.r2 is None:
+        yield reasons.constant_energy()
+        return
+    if fit.r2 < MINIMUM_R2:
+        yield reasons.poor_fit(fit.r2, MINIMUM_R2)
+    _, p_value = fit.f_test
+    if p_value is not None and p_value > MAXIMUM_MODEL_P:
+        yield reasons.model_not_significant(p_value, MAXIMUM_MODEL_P)
+    by_variable = {
+        term.name: p for term, p in zip(learnt.terms, fit.p_values.tolist(), strict=True) if term.variable is not None
+    }
+    smallest = float(np.min(list(by_variable.values())))
+    if smallest >= MAXIMUM_BEST_VARIABLE_P:
+        yield reasons.no_significant_variable(smallest, MAXIMUM_BEST_VARIABLE_P)
+    for name, p in by_variable.items():
+        if p > MAXIMUM_VARIABLE_P:
+            yield reasons.weak_variable(name, p, MAXIMUM_VARIABLE_P)

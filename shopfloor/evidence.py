@@ -1,0 +1,147 @@
+"""``shopfloor evidence``: evaluate a plan over a table, without a server."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from evidence.result import Evaluation, KpiResult
+
+Language = Literal["en", "zh"]
+
+_WORDS: dict[Language, dict[str, str]] = {
+    "en": {
+        "met": "met",
+        "not_met": "not met",
+        "not_distinguishable": "not distinguishable",
+        "insufficient_data": "insufficient data",
+        "baseline": "baseline",
+        "reporting": "reporting",
+        "change": "change",
+        "interval": "interval",
+        "target": "target",
+        "coverage": "coverage",
+        "peak": "peak",
+        "load_factor": "load factor",
+    },
+    "zh": {
+        "met": "达成",
+        "not_met": "未达成",
+        "not_distinguishable": "无法区分",
+        "insufficient_data": "数据不足",
+        "baseline": "基准期",
+        "reporting": "报告期",
+        "change": "变化率",
+        "interval": "置信区间",
+        "target": "目标",
+        "coverage": "数据覆盖率",
+        "peak": "最大需量",
+        "load_factor": "负荷率",
+    },
+}
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add ``evidence`` and its commands."""
+    parser = subparsers.add_parser("evidence", help="evaluate evidence plans")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="compare before and after as a plan says",
+        description="Evaluate PLAN over a table of intervals. Exits with 0 whatever the verdict, with 2 when plan or "
+        "table cannot be read.",
+    )
+    evaluate.add_argument("plan", metavar="PLAN", type=Path, help="evidence plan (YAML)")
+    evaluate.add_argument(
+        "--data",
+        metavar="TABLE.csv",
+        type=Path,
+        required=True,
+        help="table: column 'time' (start of the interval), then one column a series of the plan",
+    )
+    evaluate.add_argument(
+        "--json", metavar="FILE", help="write the whole result as JSON to FILE, or to standard output: -"
+    )
+    evaluate.add_argument("--language", choices=("en", "zh"), default="en", help="language of the readable output")
+    evaluate.set_defaults(func=_evaluate)
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from evidence.evaluate import evaluate
+    from evidence.plan import load_plan
+    from evidence.table import read_csv
+
+    plan = load_plan(_read(options.plan), options.plan)
+    evaluation = evaluate(plan, read_csv(_read(options.data), plan, source=str(options.data)))
+    if options.json is not None:
+        text = json.dumps(evaluation.to_json(), ensure_ascii=False, indent=2) + "\n"
+        if options.json == "-":
+            sys.stdout.write(text)
+            return 0
+        _write(Path(options.json), text)
+    print(_readable(evaluation, options.language))
+    return 0
+
+
+def _read(path: Path) -> str:
+    from evidence.errors import FileError
+
+    try:
+        # Bytes, so that line ends stay as they are and the hash of a plan is the hash of its file.
+        return path.read_bytes().decode("utf-8")
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise FileError(
+            f"{path}: is not UTF-8 (byte {error.start}); save it as UTF-8, in Excel: 'CSV UTF-8'"
+        ) from error
+
+
+def _write(path: Path, text: str) -> None:
+    from evidence.errors import FileError
+
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise FileError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _readable(evaluation: Evaluation, language: Language) -> str:
+    words = _WORDS[language]
+    lines = [
+        f"{evaluation.project}   {words['baseline']} {evaluation.baseline.first} .. {evaluation.baseline.end}   "
+        f"{words['reporting']} {evaluation.reporting.first} .. {evaluation.reporting.end}   {evaluation.timezone}"
+    ]
+    for kpi in evaluation.kpis:
+        lines += ["", *_kpi_lines(kpi, language)]
+    for name, total in evaluation.totals.items():
+        peak = "" if total.peak_kw is None else f"   {words['peak']} {total.peak_kw:,.2f} kW"
+        load = "" if total.load_factor is None else f"   {words['load_factor']} {total.load_factor:.4f}"
+        covered = f"   {words['coverage']} {100 * total.coverage:.1f} %"
+        lines += ["", f"{name}   {total.sum:,.2f} {total.unit}{peak}{load}{covered}"]
+    return "\n".join(lines)
+
+
+def _kpi_lines(kpi: KpiResult, language: Language) -> list[str]:
+    from evidence.reasons import percent
+
+    def value(number: float | None) -> str:
+        return "-" if number is None else f"{number:,.6g} {kpi.unit}"
+
+    words = _WORDS[language]
+    change = "-" if kpi.change is None else percent(kpi.change)
+    interval = "-" if kpi.interval is None else f"[{percent(kpi.interval[0])}, {percent(kpi.interval[1])}]"
+    target = "-" if kpi.target is None else percent(kpi.target)
+    return [
+        f"{kpi.id} ({kpi.kind})   {words[kpi.verdict].upper()}",
+        f"  {words['baseline']} {value(kpi.baseline)}   {words['reporting']} {value(kpi.reporting)}   "
+        f"{words['change']} {change}",
+        f"  {100 * kpi.confidence:g} % {words['interval']} {interval}   {words['target']} {target}",
+        f"  {words['coverage']} {words['baseline']} {100 * kpi.coverage.baseline:.1f} %, "
+        f"{words['reporting']} {100 * kpi.coverage.reporting:.1f} %",
+        *(f"  - {reason.zh if language == 'zh' else reason.en}" for reason in kpi.reasons),
+    ]

@@ -1,0 +1,65 @@
+"""Incidents: what was authentic but odd (fork, late, gap, unknown descriptor), for a person to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from store.database import Connection
+from store.foreign_text import storable, storable_detail
+from store.instants import instant
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """Something odd about a gateway at ``at_ms`` (UTC). ``data`` are the bytes taken into custody, if any.
+
+    ``detail`` comes back from JSON: bytes as hexadecimal text, numbers that are not finite as text.
+    """
+
+    id: int
+    gateway: str
+    kind: str
+    seq: int | None
+    detail: dict[str, Any]
+    data: bytes | None
+    at_ms: int
+
+
+def add_incident(  # noqa: PLR0917 - a row and its columns
+    conn: Connection,
+    gateway: str,
+    kind: str,
+    seq: int | None,
+    detail: Mapping[str, object],
+    data: bytes | None,
+    at_ms: int,
+) -> None:
+    """Raise an incident; the gateway need not be enrolled."""
+    conn.execute(
+        "INSERT INTO incident (gateway, kind, seq, detail, data, at) VALUES (%s, %s, %s, %s, %s, %s)",
+        (storable(gateway), kind, seq, storable_detail(detail), data, instant(at_ms)),
+    )
+
+
+def list_incidents(conn: Connection, gateway: str | None = None, limit: int = 100) -> list[Incident]:
+    """The newest incidents first, of all gateways or of one."""
+    rows = conn.execute(
+        """
+        SELECT id, gateway, kind, seq, detail, data, epoch_ms(at) FROM incident
+        WHERE %(gateway)s::text IS NULL OR gateway = %(gateway)s
+        ORDER BY id DESC LIMIT %(limit)s
+        """,
+        {"gateway": gateway, "limit": limit},
+        binary=True,
+    )
+    return [Incident(*row) for row in rows]
+
+
+def incident_count(conn: Connection, gateway: str | None = None) -> int:
+    """How many incidents were raised."""
+    row = conn.execute(
+        "SELECT count(*) FROM incident WHERE %(gateway)s::text IS NULL OR gateway = %(gateway)s", {"gateway": gateway}
+    ).fetchone()
+    return 0 if row is None else int(row[0])

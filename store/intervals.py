@@ -1,0 +1,138 @@
+"""Intervals: what each series did in each quarter of an hour. A projection of the records that can be made again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from psycopg.types.json import Jsonb
+
+from store.database import Connection
+from store.errors import RowsOutsideRangeError
+from store.instants import binary_instant, instant
+from store.partitions import ensure_partitions
+from store.series import series_ids
+
+
+@dataclass(frozen=True, slots=True)
+class IntervalRow:
+    """One interval of one series, labelled by its start ``time_ms`` (UTC).
+
+    ``series`` is the full id, gateway/device/name. ``mean`` is weighted by time; ``increase`` is what a counter grew by
+    (None: not a counter, or not known); ``coverage`` is the observed fraction of the interval, 0 to 1; ``states`` maps
+    each state to the milliseconds spent in it.
+    """
+
+    series: str
+    time_ms: int
+    first: float | None
+    last: float | None
+    minimum: float | None
+    maximum: float | None
+    sum: float | None
+    count: int
+    mean: float | None
+    increase: float | None
+    coverage: float
+    states: dict[str, int] | None = None
+
+
+@dataclass(slots=True)
+class IntervalColumns:
+    """The intervals of one series in the order of time: lists of one length, the fields of :class:`IntervalRow`."""
+
+    time_ms: list[int] = field(default_factory=list)
+    first: list[float | None] = field(default_factory=list)
+    last: list[float | None] = field(default_factory=list)
+    minimum: list[float | None] = field(default_factory=list)
+    maximum: list[float | None] = field(default_factory=list)
+    sum: list[float | None] = field(default_factory=list)
+    count: list[int] = field(default_factory=list)
+    mean: list[float | None] = field(default_factory=list)
+    increase: list[float | None] = field(default_factory=list)
+    coverage: list[float] = field(default_factory=list)
+    states: list[dict[str, int] | None] = field(default_factory=list)
+
+
+def replace_intervals(conn: Connection, gateway: str, from_ms: int, to_ms: int, rows: Iterable[IntervalRow]) -> None:
+    """Put ``rows`` in the place of all intervals of a gateway that start in [from_ms, to_ms).
+
+    Doing it twice is doing it once. Two transactions that replace intervals of one gateway do so one after the other.
+
+    :raises RowsOutsideRangeError: a row starts outside the range or belongs to another gateway.
+    """
+    rows = list(rows)
+    for row in rows:
+        if not (from_ms <= row.time_ms < to_ms and row.series.startswith(f"{gateway}/")):
+            raise RowsOutsideRangeError(
+                f"interval of {row.series} at {row.time_ms} ms is not one of gateway {gateway} in [{from_ms}, {to_ms})"
+            )
+    conn.execute("SELECT pg_advisory_xact_lock(hashtextextended('interval/' || %s, 0))", (gateway,))
+    conn.execute(
+        """
+        DELETE FROM interval USING series
+        WHERE interval.series = series.id AND series.gateway = %s AND interval.time >= %s AND interval.time < %s
+        """,
+        (gateway, instant(from_ms), instant(to_ms)),
+    )
+    if not rows:
+        return
+    ensure_partitions(conn, (row.time_ms for row in rows), table="interval")
+    ids = series_ids(conn, {row.series for row in rows})
+    with (
+        conn.cursor() as cursor,
+        cursor.copy(
+            "COPY interval (series, time, first, last, minimum, maximum, sum, count, mean, increase, coverage, states)"
+            " FROM STDIN (FORMAT binary)"
+        ) as copy,
+    ):
+        copy.set_types(["int4", "int8", *["float8"] * 5, "int4", *["float8"] * 3, "jsonb"])
+        for row in rows:
+            copy.write_row(
+                (
+                    ids[row.series],
+                    binary_instant(row.time_ms),
+                    row.first,
+                    row.last,
+                    row.minimum,
+                    row.maximum,
+                    row.sum,
+                    row.count,
+                    row.mean,
+                    row.increase,
+                    row.coverage,
+                    None if row.states is None else Jsonb(row.states),
+                )
+            )
+
+
+def read_intervals(conn: Connection, series: Sequence[str], from_ms: int, to_ms: int) -> dict[str, IntervalColumns]:
+    """The stored intervals of each series that start in [from_ms, to_ms); empty lists for a series without any."""
+    found: dict[str, IntervalColumns] = {name: IntervalColumns() for name in series}
+    for name in found:
+        rows = conn.execute(
+            """
+            SELECT epoch_ms(time), first, last, minimum, maximum, sum, count, mean, increase, coverage, states
+            FROM interval
+            WHERE series = (SELECT id FROM series WHERE name = %s) AND time >= %s AND time < %s
+            ORDER BY time
+            """,
+            (name, instant(from_ms), instant(to_ms)),
+            binary=True,
+        ).fetchall()
+        if rows:
+            found[name] = IntervalColumns(*(list(column) for column in zip(*rows, strict=True)))
+    return found
+
+
+def interval_extent(conn: Connection, series: str) -> tuple[int, int] | None:
+    """The starts (ms, UTC) of the first and the last stored interval of a series, or None when there are none."""
+    row = conn.execute(
+        """
+        SELECT epoch_ms(min(time)), epoch_ms(max(time)) FROM interval
+        WHERE series = (SELECT id FROM series WHERE name = %s)
+        """,
+        (series,),
+        binary=True,
+    ).fetchone()
+    return None if row is None or row[0] is None else (row[0], row[1])

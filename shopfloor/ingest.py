@@ -1,0 +1,242 @@
+"""``shopfloor ingest``: take records in, and look at what came in."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import logging
+import signal
+import sys
+import threading
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from store.database import Connection
+
+_EMBEDDED_HELP = "run PostgreSQL and nats-server from their wheels, with their data in DIR"
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add ``ingest`` and its own subcommands."""
+    parser = subparsers.add_parser("ingest", help="take records in: consumer, gateways, plans, quarantine, incidents")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    run = commands.add_parser("run", help="admit records, acknowledge them, make intervals; until SIGTERM or Ctrl-C")
+    _add_database(run)
+    run.add_argument("--broker", metavar="URL", help="mqtt://[user:password@]host[:port] or mqtts://...")
+    run.add_argument(
+        "--server-key", metavar="FILE", type=Path, required=True, help="private key of the server, made when absent"
+    )
+    run.add_argument(
+        "--mqtt-port", metavar="PORT", type=int, default=0, help="of the embedded broker (default: a free one)"
+    )
+    run.add_argument("--mqtt", choices=["auto", "5", "3.1.1"], default="auto", help="MQTT version (default: auto)")
+    run.add_argument("--client-id", default="shopfloor-ingest", help="name of the session at the broker")
+    run.add_argument(
+        "--http", metavar="PORT", type=int, help="serve /healthz, /readyz, /api/ingest/status on 127.0.0.1"
+    )
+    run.set_defaults(func=_run)
+
+    trust = commands.add_parser("trust", help="register a gateway and its public key")
+    trust.add_argument("gateway", metavar="GATEWAY", help="id of the gateway")
+    trust.add_argument("public_key", metavar="PUBLIC_KEY", help="as printed on the gateway: ed25519:...")
+    trust.add_argument("--name", default="", help="a name for people")
+    _add_database(trust)
+    trust.set_defaults(func=_trust)
+
+    plan = commands.add_parser("plan", help="register the evidence plan of a project, or an amendment of it")
+    plan.add_argument("plan", metavar="PLAN.yaml", type=Path)
+    _add_database(plan)
+    plan.set_defaults(func=_plan)
+
+    quarantine = commands.add_parser("quarantine", help="what was refused").add_subparsers(
+        title="commands", metavar="COMMAND", required=True
+    )
+    refused = quarantine.add_parser("list", help="the newest refusals, with the reason")
+    _add_listing(refused)
+    refused.set_defaults(func=_list_quarantine)
+
+    incidents = commands.add_parser("incidents", help="what was admitted but odd").add_subparsers(
+        title="commands", metavar="COMMAND", required=True
+    )
+    odd = incidents.add_parser("list", help="the newest incidents")
+    odd.add_argument("--gateway", metavar="GATEWAY", help="of this gateway only")
+    _add_listing(odd)
+    odd.set_defaults(func=_list_incidents)
+
+    status = commands.add_parser("status", help="records, samples, head and newest times of each gateway")
+    _add_database(status)
+    status.set_defaults(func=_status)
+
+
+def _add_database(parser: argparse.ArgumentParser) -> None:
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--database", metavar="URL", help="postgresql://user:password@host:port/database")
+    source.add_argument("--embedded", metavar="DIR", type=Path, help=_EMBEDDED_HELP)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_listing(parser: argparse.ArgumentParser) -> None:
+    _add_database(parser)
+    parser.add_argument("--limit", type=int, default=100, help="how many at most (default: 100)")
+
+
+def _run(options: argparse.Namespace) -> int:
+    from ingest.address import BrokerAddress
+    from ingest.broker import EmbeddedBroker
+    from ingest.errors import BrokerAddressError
+    from ingest.http import StatusServer
+    from ingest.server_key import load_server_key
+    from ingest.service import IngestService
+    from ingest.session import MqttVersion
+    from store.database import place
+    from store.embedded import EmbeddedPostgres
+
+    if options.broker is None and options.embedded is None:
+        raise BrokerAddressError("no broker is given: add --broker mqtt://host:1883, or use --embedded DIR")
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    key = load_server_key(options.server_key)
+    with contextlib.ExitStack() as stack:
+        database_url, broker_url = options.database, options.broker
+        if options.embedded is not None:
+            database_url = stack.enter_context(EmbeddedPostgres(options.embedded / "postgres")).url
+            broker_url = (
+                broker_url
+                or stack.enter_context(EmbeddedBroker(options.embedded / "broker", mqtt_port=options.mqtt_port)).url
+            )
+        service = stack.enter_context(
+            IngestService(
+                database_url,
+                broker_url,
+                key,
+                client_id=options.client_id,
+                mqtt_version=MqttVersion(options.mqtt),
+            )
+        )
+        if options.http is not None:
+            stack.enter_context(StatusServer(service, options.http))
+        # An address that was given may hold a password; that of an embedded server is new to the reader.
+        shown = place(database_url) if options.embedded is None else database_url
+        broker = str(BrokerAddress.from_url(broker_url))
+        started = {"broker": broker, "database": shown, "server_key": key.public.text}
+        _print(options, started, [f"{name}: {value}" for name, value in started.items()])
+        stopping.wait()
+        stats = asdict(service.stats())
+    _print(options, stats, [f"{name}: {value}" for name, value in stats.items()])
+    return 0
+
+
+def _trust(options: argparse.Namespace) -> int:
+    from store.gateways import add_gateway
+    from wire.keys import VerifyingKey
+    from wire.topics import record_topic
+
+    record_topic(options.gateway)
+    key = VerifyingKey.from_text(options.public_key)
+    with _connected(options) as conn:
+        add_gateway(conn, options.gateway, key.raw, options.name)
+    report = {"gateway": options.gateway, "public_key": key.text, "fingerprint": key.fingerprint}
+    _print(options, report, [f"gateway {options.gateway} is trusted with key {key.fingerprint}"])
+    return 0
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from evidence.plan import load_plan
+    from ingest.errors import PlanFileError
+    from ingest.transaction import now_ms
+    from store.projects import put_project
+
+    try:
+        with options.plan.open(encoding="utf-8", newline="") as file:
+            text = file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise PlanFileError(f"{options.plan}: cannot be read: {error}") from error
+    plan = load_plan(text, str(options.plan))
+    with _connected(options) as conn:
+        project = put_project(conn, plan.project, text, bytes.fromhex(plan.hash), now_ms())
+    report = {
+        "project": project.id,
+        "revision": project.revision,
+        "plan_hash": plan.hash,
+        "registered_ms": project.registered_ms,
+    }
+    _print(
+        options, report, [f"project {project.id}: plan {plan.hash[:16]} is registered as revision {project.revision}"]
+    )
+    return 0
+
+
+def _list_quarantine(options: argparse.Namespace) -> int:
+    from store.quarantine import list_quarantine
+
+    with _connected(options) as conn:
+        refused = [_with_size(asdict(one)) for one in list_quarantine(conn, options.limit)]
+    lines = [f"{one['received_ms']}  {one['reason']:<20}  {one['topic']}  {one['detail']}" for one in refused]
+    _print(options, {"quarantine": refused}, lines or ["nothing is in quarantine"])
+    return 0
+
+
+def _list_incidents(options: argparse.Namespace) -> int:
+    from store.incidents import list_incidents
+
+    with _connected(options) as conn:
+        incidents = [_with_size(asdict(one)) for one in list_incidents(conn, options.gateway, options.limit)]
+    lines = [
+        f"{one['at_ms']}  {one['gateway']}  {one['kind']:<20}  {one['seq']}  {json.dumps(one['detail'])}"
+        for one in incidents
+    ]
+    _print(options, {"incidents": incidents}, lines or ["there are no incidents"])
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    from ingest.status import read_status
+
+    with _connected(options) as conn:
+        status = read_status(conn)
+    lines = [
+        f"{id_}: {one.records} records, {one.samples} samples, {one.bytes} bytes, head {one.head_seq}"
+        for id_, one in status.gateways.items()
+    ]
+    lines += [
+        f"quarantined: {sum(status.quarantined.values())}",
+        f"incidents: {status.incidents}",
+        f"days waiting for their intervals: {status.dirty_days}",
+    ]
+    _print(options, status.to_json(), lines)
+    return 0
+
+
+@contextlib.contextmanager
+def _connected(options: argparse.Namespace) -> Iterator[Connection]:
+    """Open a connection to the migrated database that the options name; committed at the end."""
+    from store.database import connect
+    from store.embedded import EmbeddedPostgres
+    from store.migrations import migrate
+
+    with contextlib.ExitStack() as stack:
+        url = options.database
+        if options.embedded is not None:
+            url = stack.enter_context(EmbeddedPostgres(options.embedded / "postgres")).url
+        conn = stack.enter_context(connect(url))
+        migrate(conn)
+        yield conn
+
+
+def _with_size(row: dict[str, Any]) -> dict[str, Any]:
+    """Replace kept bytes by their number: a listing is for reading."""
+    data = row.pop("data")
+    return {**row, "bytes": None if data is None else len(data)}
+
+
+def _print(options: argparse.Namespace, report: dict[str, Any], lines: list[str]) -> None:
+    print(json.dumps(report, ensure_ascii=False) if options.json else "\n".join(lines))
+    sys.stdout.flush()

@@ -1,0 +1,209 @@
+"""The web application: its addresses, and what each answers. Every page is a GET; nothing is changed here."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.staticfiles import StaticFiles
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.exceptions import HTTPException
+
+from dashboards.dossier import DossierLibrary
+from dashboards.errors import AssetsMissingError, UnknownFigureError, UnknownProjectError
+from dashboards.exports import CSV_TYPE, JSON_TYPE, csv_bytes, json_bytes
+from dashboards.language import COOKIE, Catalogue, catalogue, choose_language
+from dashboards.live_page import LiveBoard, gateway_view, live_view
+from dashboards.project_page import failed_summary_view, project_view, summary_view
+from dashboards.security import SecurityHeaders
+from store.database import pool, transaction
+from store.errors import StoreError
+from store.projects import projects
+from wire.errors import ShopfloorError
+
+FOLDER = Path(__file__).resolve().parent
+DEFAULT_TIMEZONE = "Asia/Shanghai"
+COOKIE_SECONDS = 365 * 24 * 3600
+YAML_TYPE = "application/yaml; charset=utf-8"
+NOT_FOUND, UNUSABLE, UNAVAILABLE = 404, 422, 503
+SURROUNDINGS = 3
+"""`exit_code` of errors that lie in the surroundings: the reader may try again."""
+
+
+class Pages:
+    """Renders templates in the reader's language."""
+
+    def __init__(self) -> None:
+        self._environment = Environment(
+            loader=FileSystemLoader(FOLDER / "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+
+    def render(
+        self, request: Request, template: str, *, section: str = "", status: int = 200, **values: Any
+    ) -> Response:
+        """The page as an answer; remembers the language when the address asked for it."""
+        text = language_of(request)
+        body = self._environment.get_template(template).render(
+            t=text, section=section, other_language="en" if text.language == "zh" else "zh", **values
+        )
+        headers = {"vary": "Accept-Language, Cookie", "content-language": text.html_language}
+        response = HTMLResponse(body, status_code=status, headers=headers)
+        if request.query_params.get("lang") == text.language:
+            response.set_cookie(COOKIE, text.language, max_age=COOKIE_SECONDS, httponly=True, samesite="lax")
+        return response
+
+
+def language_of(request: Request) -> Catalogue:
+    """The texts in the language that this request is answered in."""
+    return catalogue(
+        choose_language(
+            request.query_params.get("lang"), request.cookies.get(COOKIE), request.headers.get("accept-language")
+        )
+    )
+
+
+def create_application(database_url: str) -> FastAPI:
+    """The dashboards of one database, whose tables must be there already.
+
+    Raises `AssetsMissingError` when the browser libraries were not installed, and `store.errors.StoreError` when the
+    database does not answer.
+    """
+    if not (FOLDER / "static" / "vendor" / "echarts.min.js").is_file():
+        raise AssetsMissingError("the browser libraries are missing: run `python dashboards/build_assets.py` first")
+    connections = pool(database_url)
+    library = DossierLibrary(connections)
+    board = LiveBoard(connections, DEFAULT_TIMEZONE)
+    pages = Pages()
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        connections.close()
+
+    application = FastAPI(
+        title="Shop-floor evidence", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None
+    )
+    application.state.connections = connections
+    application.state.library = library
+    application.add_middleware(SecurityHeaders)
+    application.mount("/static", StaticFiles(directory=FOLDER / "static"), name="static")
+    _add_pages(application, pages, library, board)
+    _add_data(application, library, board)
+    _add_errors(application, pages)
+    return application
+
+
+def _add_pages(application: FastAPI, pages: Pages, library: DossierLibrary, board: LiveBoard) -> None:
+    @application.get("/")
+    def index(request: Request) -> Response:
+        text = language_of(request)
+        with transaction(library.connections) as connection:
+            registered = projects(connection)
+        summaries = []
+        for project in registered:
+            try:
+                summaries.append(summary_view(library.load(project.id).to_json(), text))
+            except StoreError:
+                raise
+            except ShopfloorError as error:
+                summaries.append(failed_summary_view(project.id, str(error)))
+        state = board.read()
+        gateways = [gateway_view(gateway, text) for gateway in state["gateways"]]
+        return pages.render(
+            request, "index.html", section="projects", projects=summaries, gateways=gateways, zone=state["zone"]
+        )
+
+    @application.get("/projects/{project_id}")
+    def project_page(request: Request, project_id: str) -> Response:
+        view = project_view(library.load(project_id).to_json(), language_of(request))
+        return pages.render(request, "project.html", section="projects", view=view)
+
+    @application.get("/live")
+    def live(request: Request) -> Response:
+        return pages.render(request, "live.html", section="live", view=live_view(board.read(), language_of(request)))
+
+
+def _add_data(application: FastAPI, library: DossierLibrary, board: LiveBoard) -> None:
+    @application.get("/projects/{project_id}/evidence.json")
+    def evidence(project_id: str) -> Response:
+        return _json(library.load(project_id).to_json())
+
+    @application.get("/projects/{project_id}/coverage.json")
+    def coverage(project_id: str) -> Response:
+        return _json(library.load(project_id).to_json()["coverage"])
+
+    @application.get("/projects/{project_id}/plan.yaml")
+    def plan(project_id: str) -> Response:
+        return Response(library.load(project_id).plan_text.encode("utf-8"), media_type=YAML_TYPE)
+
+    @application.get("/projects/{project_id}/kpis/{kpi_id}/days.csv")
+    def days_csv(project_id: str, kpi_id: str) -> Response:
+        table = library.load(project_id).days_table(kpi_id)
+        return _csv(f"{project_id}-{kpi_id}-days", table.columns(), table.rows())
+
+    @application.get("/projects/{project_id}/kpis/{kpi_id}/days.json")
+    def days_json(project_id: str, kpi_id: str) -> Response:
+        dossier = library.load(project_id)
+        head = {"project": project_id, "kpi": kpi_id, "timezone": dossier.plan.timezone}
+        return _json(head | dossier.days_table(kpi_id).to_json())
+
+    @application.get("/projects/{project_id}/series/{name}.csv")
+    def series_csv(project_id: str, name: str) -> Response:
+        dossier = library.load(project_id)
+        rows = dossier.series_rows(name)
+        columns = [("time", ""), (name, dossier.plan.series[name].unit), ("coverage", "")]
+        return _csv(f"{project_id}-{name}", columns, rows)
+
+    @application.get("/projects/{project_id}/series/{name}.json")
+    def series_json(project_id: str, name: str) -> Response:
+        dossier = library.load(project_id)
+        rows = [{"time": time, "value": value, "coverage": share} for time, value, share in dossier.series_rows(name)]
+        head = {"project": project_id, "series": name, "timezone": dossier.plan.timezone}
+        return _json(head | {"unit": dossier.plan.series[name].unit, "step_ms": dossier.table.step_ms, "rows": rows})
+
+    @application.get("/live.json")
+    def live_state() -> Response:
+        return _json(board.read())
+
+    @application.get("/healthz")
+    def health() -> Response:
+        with transaction(library.connections) as connection:
+            return _json({"status": "ok", "projects": len(projects(connection))})
+
+
+def _json(value: object) -> Response:
+    return Response(json_bytes(value), media_type=JSON_TYPE)
+
+
+def _csv(name: str, columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[object]]) -> Response:
+    disposition = f"attachment; filename*=UTF-8''{quote(name, safe='')}.csv"
+    return Response(csv_bytes(columns, rows), media_type=CSV_TYPE, headers={"content-disposition": disposition})
+
+
+def _add_errors(application: FastAPI, pages: Pages) -> None:
+    def answer(request: Request, status: int, message: str | None) -> Response:
+        text = language_of(request)
+        path = request.url.path
+        if path.endswith((".json", ".csv", ".yaml")) or path == "/healthz":
+            return JSONResponse({"error": message or text("error.not_found")}, status_code=status)
+        title = text("error.not_found") if status == NOT_FOUND else text("error.title")
+        return pages.render(request, "error.html", status=status, title=title, message=message or "")
+
+    @application.exception_handler(ShopfloorError)
+    def failed(request: Request, error: ShopfloorError) -> Response:
+        if isinstance(error, UnknownProjectError | UnknownFigureError):
+            return answer(request, NOT_FOUND, str(error))
+        return answer(request, UNAVAILABLE if error.exit_code == SURROUNDINGS else UNUSABLE, str(error))
+
+    @application.exception_handler(HTTPException)
+    def refused(request: Request, error: HTTPException) -> Response:
+        return answer(request, error.status_code, None if error.status_code == NOT_FOUND else str(error.detail))

@@ -1,0 +1,350 @@
+"""Everything that is known of a project: its plan, the evaluation, the proof, and the data behind every figure.
+
+Nothing in a dossier is stored: it is made from the plan, the intervals and the signed records whenever one of them has
+changed. Pages, files, the command line and the demo all show the same dossier.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import date
+from functools import cached_property
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from dashboards.days import DayTable, day_table
+from dashboards.errors import PlanAlteredError, UnknownFigureError, UnknownProjectError
+from dashboards.figures import iso_time, zone_text
+from evidence.days import period_days
+from evidence.evaluate import evaluate
+from evidence.intervals import COMPLETE_COVERAGE, MARGIN_MS, QUARTER_HOUR_MS, SeriesIntervals, StateDurations
+from evidence.plan import Period, Plan, load_plan
+from evidence.proof import Check, GatewayRecords, Proof, prove
+from evidence.result import Evaluation
+from evidence.table import IntervalTable, midnight_ms, table_from_sources
+from store.database import Connection, Pool, transaction
+from store.gateways import gateway as stored_gateway
+from store.intervals import IntervalColumns, read_intervals
+from store.projects import Project, project, project_revisions
+from store.records import StoredRecord, content_digest, descriptor_record, read_records, record_hashes
+from wire.keys import VerifyingKey
+from wire.record import ZERO_HASH
+
+KEPT_DOSSIERS = 16
+_NUMBERS = ("first", "last", "minimum", "maximum", "sum", "mean", "increase", "coverage")
+
+
+@dataclass(frozen=True)
+class Dossier:
+    """A project as of the records and intervals that were stored when it was loaded.
+
+    ``plan_text`` is the plan file as registered; ``revisions`` are all registered plans, the first one first.
+    ``sources`` holds the stored intervals of each series id of the plan, ``table`` those that are complete (others are
+    NaN). ``keys`` are the enrolled keys of the gateways that the plan names; ``outside`` are the records beyond the
+    plan's span in time that the proof rests on.
+    """
+
+    plan: Plan
+    plan_text: str
+    revisions: Sequence[Project]
+    evaluation: Evaluation
+    proof: Proof
+    keys: Mapping[str, VerifyingKey]
+    outside: Sequence[StoredRecord]
+    table: IntervalTable
+    sources: Mapping[str, IntervalColumns]
+    day_tables: Mapping[str, DayTable]
+
+    @property
+    def proven(self) -> bool:
+        """Whether signature, chain and recomputation pass and no other check fails."""
+        return self.proof.proven and Check.FAIL not in (self.proof.log, self.proof.timestamp)
+
+    def to_json(self) -> dict[str, Any]:
+        """The dossier as JSON values; the same inputs give the same document. Times are ISO 8601 in the plan's zone."""
+        return self._json
+
+    def days_table(self, kpi_id: str) -> DayTable:
+        """The days behind a KPI. Raises `UnknownFigureError` for a KPI that the plan does not have."""
+        if kpi_id not in self.day_tables:
+            raise UnknownFigureError(f"the plan of {self.plan.project} has no KPI '{kpi_id}'")
+        return self.day_tables[kpi_id]
+
+    def series_rows(self, name: str) -> list[tuple[str, float | None, float]]:
+        """Interval start (ISO 8601), value, coverage (0 to 1) of a series of the plan, over the plan's whole span.
+
+        The value is None when the interval is not complete. Raises `UnknownFigureError` for a series that the plan does
+        not have.
+        """
+        if name not in self.plan.series:
+            raise UnknownFigureError(f"the plan of {self.plan.project} has no series '{name}'")
+        positions = {start: index for index, start in enumerate(self.table.time_ms.tolist())}
+        coverage = np.ones(len(positions))
+        for source in self.plan.series[name].sources:
+            known = np.zeros(len(positions))
+            columns = self.sources[source]
+            known[[positions[start] for start in columns.time_ms]] = columns.coverage
+            coverage = np.minimum(coverage, known)
+        values = self.table.stated(name)
+        return [
+            (iso_time(start, self.plan.timezone), None if math.isnan(value) else value, covered)
+            for start, value, covered in zip(positions, values.tolist(), coverage.tolist(), strict=True)
+        ]
+
+    @cached_property
+    def _json(self) -> dict[str, Any]:
+        plan, current = self.plan, self.revisions[-1]
+        reporting_ms = midnight_ms(plan.reporting.start, plan.zone)
+        return {
+            "project": {
+                "id": plan.project,
+                "enterprise": plan.enterprise,
+                "boundary": plan.boundary,
+                "programme": plan.programme,
+                "timezone": plan.timezone,
+                "zone": zone_text(plan.timezone, reporting_ms),
+            },
+            "plan": {
+                "hash": plan.hash,
+                "revision": current.revision,
+                "registered": iso_time(current.registered_ms, plan.timezone),
+                "registered_before_reporting": current.registered_ms < reporting_ms,
+                "revisions": [
+                    {
+                        "revision": one.revision,
+                        "hash": one.plan_hash.hex(),
+                        "registered": iso_time(one.registered_ms, plan.timezone),
+                    }
+                    for one in self.revisions
+                ],
+                "periods": [
+                    {"name": name, "start": period.start.isoformat(), "end": period.to.isoformat()}
+                    for name, period in _periods(plan)
+                ],
+                "series": {
+                    name: {"quantity": one.quantity, "unit": one.unit, "from": list(one.sources)}
+                    for name, one in plan.series.items()
+                },
+            },
+            "evaluation": self.evaluation.to_json(),
+            "proof": self.proof.to_json() | {"proven": self.proven},
+            "coverage": _coverage(plan, self.table),
+            "days": {kpi_id: table.to_json() for kpi_id, table in self.day_tables.items()},
+            "gateways": {gateway: {"fingerprint": key.fingerprint} for gateway, key in self.keys.items()},
+        }
+
+
+def load_dossier(connection: Connection, project_id: str) -> Dossier:
+    """Evaluates and proves a project from what is stored now.
+
+    Raises `UnknownProjectError`, `PlanAlteredError` when the stored plan does not have the hash that it was registered
+    with, and what `evidence` raises for a plan that is none.
+    """
+    return _make(connection, _read(connection, project_id))
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """What a dossier depends on. ``key`` changes when a byte of it changes."""
+
+    plan: Plan
+    plan_text: str
+    revisions: Sequence[Project]
+    sources: Mapping[str, IntervalColumns]
+    keys: Mapping[str, VerifyingKey]
+    key: bytes = field(repr=False)
+
+
+class DossierLibrary:
+    """Dossiers by project, made again only when the plan, a stored record or an interval has changed.
+
+    Whether something has changed is found out at every call, from the stored bytes themselves. Safe to share between
+    threads; two readers of one project wait for one evaluation.
+    """
+
+    def __init__(self, connections: Pool) -> None:
+        self.connections = connections
+        self._kept: OrderedDict[str, tuple[bytes, Dossier]] = OrderedDict()
+        self._locks: dict[str, Lock] = {}
+        self._guard = Lock()
+
+    def load(self, project_id: str) -> Dossier:
+        """The dossier of a project as of now. Raises as `load_dossier`, and `store.errors.DatabaseUnreachable`."""
+        with self._guard:
+            lock = self._locks.setdefault(project_id, Lock())
+        with lock, transaction(self.connections) as connection:
+            inputs = _read(connection, project_id)
+            kept = self._kept.get(project_id)
+            if kept is not None and kept[0] == inputs.key and _unchanged(connection, kept[1].outside):
+                return kept[1]
+            dossier = _make(connection, inputs)
+            with self._guard:
+                self._kept[project_id] = (inputs.key, dossier)
+                self._kept.move_to_end(project_id)
+                if len(self._kept) > KEPT_DOSSIERS:
+                    self._kept.popitem(last=False)
+            return dossier
+
+
+def _read(connection: Connection, project_id: str) -> _Inputs:
+    current = project(connection, project_id)
+    if current is None:
+        raise UnknownProjectError(f"no project '{project_id}' is registered")
+    plan = load_plan(current.plan_text, f"{project_id}.yaml")
+    if plan.hash != current.plan_hash.hex():
+        raise PlanAlteredError(
+            f"the stored plan of {project_id} hashes to {plan.hash}, but was registered with "
+            f"{current.plan_hash.hex()}: it was altered in the database; register it again from its file"
+        )
+    from_ms, to_ms = _span(plan)
+    ids = sorted({source for series in plan.series.values() for source in series.sources})
+    sources = read_intervals(connection, ids, from_ms, to_ms)
+    digest = hashlib.sha256(current.plan_hash)
+    digest.update(repr((current.revision, current.registered_ms)).encode())
+    for name, columns in sources.items():
+        digest.update(name.encode())
+        for column in fields(columns):
+            digest.update(_column_bytes(getattr(columns, column.name)))
+    keys: dict[str, VerifyingKey] = {}
+    for gateway_id in sorted({source.split("/", 1)[0] for source in ids}):
+        gateway = stored_gateway(connection, gateway_id)
+        if gateway is not None:
+            keys[gateway_id] = VerifyingKey.from_bytes(gateway.public_key)
+            digest.update(gateway.public_key)
+            digest.update(content_digest(connection, gateway_id, from_ms - MARGIN_MS, to_ms + MARGIN_MS))
+    revisions = project_revisions(connection, project_id)
+    return _Inputs(plan, current.plan_text, revisions, sources, keys, digest.digest())
+
+
+def _column_bytes(column: Sequence[Any]) -> bytes:
+    numbers = not any(isinstance(value, dict) for value in column)
+    return np.asarray(column, dtype=np.float64).tobytes() if numbers else repr(column).encode()
+
+
+def _make(connection: Connection, inputs: _Inputs) -> Dossier:
+    plan = inputs.plan
+    table = _table(plan, inputs.sources)
+    evaluation = evaluate(plan, table)
+    results = {result.id: result for result in evaluation.kpis}
+    gathered = [_gateway_records(connection, inputs, gateway) for gateway in inputs.keys]
+    return Dossier(
+        plan=plan,
+        plan_text=inputs.plan_text,
+        revisions=inputs.revisions,
+        evaluation=evaluation,
+        proof=prove([records for records, _ in gathered], _stored_intervals(inputs.sources), *_span(plan)),
+        keys=inputs.keys,
+        outside=[record for _, outside in gathered for record in outside],
+        table=table,
+        sources=inputs.sources,
+        day_tables={kpi.id: day_table(plan, kpi, results[kpi.id], table) for kpi in plan.kpis},
+    )
+
+
+def _gateway_records(
+    connection: Connection, inputs: _Inputs, gateway: str
+) -> tuple[GatewayRecords, list[StoredRecord]]:
+    """The stored records of the plan's span and its margins, without holes in their numbers, and what they rest on.
+
+    The second value are those among them whose time lies beyond the span.
+    """
+    from_ms, to_ms = _span(inputs.plan)
+    stored = list(read_records(connection, gateway, from_ms=from_ms - MARGIN_MS, to_ms=to_ms + MARGIN_MS))
+    first, last = (stored[0].seq, stored[-1].seq) if stored else (1, 0)
+    inside = {record.seq for record in stored}
+    if len(stored) != last - first + 1:
+        # A record whose samples lie elsewhere in time stands between them: the chain runs through it all the same.
+        stored = list(read_records(connection, gateway, first_seq=first, last_seq=last))
+    own = {record.hash for record in stored}
+    earlier = sorted({record.descriptor_hash for record in stored} - own - {ZERO_HASH})
+    found = [descriptor_record(connection, gateway, descriptor_hash) for descriptor_hash in earlier]
+    descriptors = [record for record in found if record is not None]
+    records = GatewayRecords(
+        gateway=gateway,
+        key=inputs.keys[gateway],
+        first_seq=first,
+        prev_hash=record_hashes(connection, gateway, first - 1, first - 1).get(first - 1),
+        records=[(record.seq, record.data) for record in stored],
+        descriptor_records=[record.data for record in descriptors],
+    )
+    return records, [*(record for record in stored if record.seq not in inside), *descriptors]
+
+
+def _unchanged(connection: Connection, records: Sequence[StoredRecord]) -> bool:
+    return all(
+        [record] == list(read_records(connection, record.gateway, first_seq=record.seq, last_seq=record.seq))
+        for record in records
+    )
+
+
+def _stored_intervals(sources: Mapping[str, IntervalColumns]) -> dict[str, SeriesIntervals]:
+    return {
+        name: SeriesIntervals(
+            time_ms=np.asarray(columns.time_ms, dtype=np.int64),
+            count=np.asarray(columns.count, dtype=np.int64),
+            states=_states(columns.states),
+            **{column: np.asarray(getattr(columns, column), dtype=np.float64) for column in _NUMBERS},
+        )
+        for name, columns in sources.items()
+    }
+
+
+def _states(states: Sequence[Mapping[str, int] | None]) -> StateDurations | None:
+    if all(one is None for one in states):
+        return None
+    rows = sorted((index, int(state), ms) for index, one in enumerate(states) for state, ms in (one or {}).items())
+    interval, value, duration_ms = (np.asarray(column, dtype=np.int64) for column in zip(*rows, strict=True))
+    return StateDurations(interval, value, duration_ms)
+
+
+def _periods(plan: Plan) -> list[tuple[str, Period]]:
+    named = (("baseline", plan.baseline), ("blackout", plan.blackout), ("reporting", plan.reporting))
+    return [(name, period) for name, period in named if period is not None]
+
+
+def _span(plan: Plan) -> tuple[int, int]:
+    return midnight_ms(plan.baseline.start, plan.zone), midnight_ms(plan.reporting.to, plan.zone)
+
+
+def _table(plan: Plan, sources: Mapping[str, IntervalColumns]) -> IntervalTable:
+    """The plan's series over its whole span; an interval that is missing or not complete is NaN."""
+    from_ms, to_ms = _span(plan)
+    times = range(from_ms, to_ms, QUARTER_HOUR_MS)
+    positions = {start: index for index, start in enumerate(times)}
+    values: dict[str, list[float | None]] = {}
+    for series in plan.series.values():
+        for source in series.sources:
+            columns = sources[source]
+            known = getattr(columns, series.definition.aggregation.value)
+            column: list[float | None] = [None] * len(times)
+            for start, value, coverage in zip(columns.time_ms, known, columns.coverage, strict=True):
+                if coverage >= COMPLETE_COVERAGE:
+                    column[positions[start]] = value
+            values[source] = column
+    return table_from_sources(plan, times, QUARTER_HOUR_MS, values)
+
+
+def _coverage(plan: Plan, table: IntervalTable) -> dict[str, Any]:
+    """Share of complete intervals of each local day of the plan's span, by series."""
+    span = Period.model_validate({"from": plan.baseline.start, "to": plan.reporting.to})
+    shares: dict[str, list[float]] = {}
+    days: tuple[date, ...] = ()
+    for name in plan.series:
+        gathered = period_days(table, span, [name])
+        days = gathered.days
+        shares[name] = (gathered.present[name] / gathered.expected).tolist()
+    return {
+        "days": [day.isoformat() for day in days],
+        "periods": [_period_of(plan, day) for day in days],
+        "series": shares,
+    }
+
+
+def _period_of(plan: Plan, day: date) -> str:
+    return next((name for name, period in _periods(plan) if period.start <= day < period.to), "outside")

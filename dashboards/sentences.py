@@ -1,0 +1,83 @@
+"""The verdict of a KPI in one sentence, from its numbers.
+
+A KPI result is a mapping with the keys `kind`, `change`, `interval`, `confidence`, `target`, `verdict` and `reasons`,
+as `evidence.evaluate` writes it. Changes and targets are fractions, negative for a decrease.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dashboards.figures import percent, percent_digits
+from dashboards.language import Catalogue
+
+MET = "met"
+NOT_MET = "not_met"
+NOT_DISTINGUISHABLE = "not_distinguishable"
+INSUFFICIENT_DATA = "insufficient_data"
+VERDICTS = (MET, NOT_MET, NOT_DISTINGUISHABLE, INSUFFICIENT_DATA)
+
+NOT_PROVEN = "not_proven"
+NO_TARGET = "no_target"
+
+
+def standing(kpi: Mapping[str, Any], *, proven: bool) -> str:
+    """What a reader may take from the KPI: its verdict, `not_proven` when the records behind it do not stand, or
+    `no_target` when there is an interval but nothing to compare it with."""
+    if not proven:
+        return NOT_PROVEN
+    if kpi["target"] is None and kpi["interval"] is not None:
+        return NO_TARGET
+    return str(kpi["verdict"])
+
+
+def verdict_sentence(kpi: Mapping[str, Any], text: Catalogue, *, proven: bool) -> str:
+    """One sentence with number, interval, confidence and target.
+
+    Without proof it says so and concludes nothing: the computed value is then named for fault-finding only.
+    """
+    change, interval, target, verdict = kpi["change"], kpi["interval"], kpi["target"], str(kpi["verdict"])
+    subject = text(f"sentence.subject.{kpi['kind']}")
+    if verdict == INSUFFICIENT_DATA or change is None or interval is None:
+        return _insufficient(kpi, subject, text)
+    digits = percent_digits((change, *interval), target)
+    values = {
+        "change": direction(change, text, digits),
+        "low": percent(interval[0], digits, signed=True),
+        "high": percent(interval[1], digits, signed=True),
+        "confidence": confidence_text(kpi["confidence"]),
+    }
+    if not proven:
+        return text("sentence.not_proven", subject=subject, finding=text("sentence.with_interval", **values))
+    if target is None:
+        return text("sentence.without_target", subject=subject, **values)
+    return text(f"sentence.{verdict}", subject=subject, target=direction(target, text, digits), **values)
+
+
+def direction(change: float, text: Catalogue, digits: int) -> str:
+    """A change in words: `下降 11.8 %`, `an increase of 2.0 %`, or unchanged when it rounds to nothing."""
+    size = percent(abs(change), digits)
+    if size == percent(0.0, digits):
+        return text("sentence.unchanged")
+    return text("sentence.decrease" if change < 0 else "sentence.increase", size=size)
+
+
+def reasons_text(reasons: Sequence[Mapping[str, str]], text: Catalogue) -> str:
+    """The reasons in the reader's language, joined."""
+    return text("sentence.reason_separator").join(reason[text.language] for reason in reasons)
+
+
+def confidence_text(confidence: float) -> str:
+    """A confidence level, without digits that it does not have: `90 %`, `97.5 %`."""
+    return percent(confidence, 0 if round(confidence * 100, 6).is_integer() else 1)
+
+
+def _insufficient(kpi: Mapping[str, Any], subject: str, text: Catalogue) -> str:
+    blocking = [reason for reason in kpi["reasons"] if reason["level"] == "blocking"]
+    reasons = reasons_text(blocking or kpi["reasons"], text) or text("sentence.no_reason")
+    change = kpi["change"]
+    if change is None:
+        return text("sentence.insufficient_data", subject=subject, reasons=reasons)
+    written = direction(change, text, percent_digits((change,), kpi["target"]))
+    return text("sentence.insufficient_data_with_change", subject=subject, reasons=reasons, change=written)

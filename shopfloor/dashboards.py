@@ -1,0 +1,67 @@
+"""``shopfloor dashboards``: the web pages of a database, and the dossier of a project as JSON."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add ``dashboards`` with its commands to the command line."""
+    parser = subparsers.add_parser("dashboards", help="project pages, live page, data files", description=__doc__)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    run = commands.add_parser("run", help="serve the pages until stopped (Ctrl-C)")
+    run.add_argument("--database", required=True, metavar="URL", help="postgresql://... with migrated tables")
+    run.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    run.add_argument(
+        "--port", type=int, default=8000, help="port to listen on, 0 for a free one (default: %(default)s)"
+    )
+    run.set_defaults(func=_run)
+
+    dossier = commands.add_parser("dossier", help="evaluate and prove a project; exit code 1 when it is not proven")
+    dossier.add_argument("project", metavar="PROJECT", help="id of a registered project")
+    dossier.add_argument("--database", required=True, metavar="URL", help="postgresql://... with migrated tables")
+    dossier.add_argument("--json", type=Path, metavar="FILE", help="write the whole dossier; - for standard output")
+    dossier.set_defaults(func=_dossier)
+
+
+def _run(options: argparse.Namespace) -> int:
+    import signal
+    from threading import Event
+
+    from dashboards.server import serving
+
+    stopped = Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    with serving(options.database, options.host, options.port) as address:
+        print(f"dashboards at {address}", flush=True)
+        stopped.wait()
+    return 0
+
+
+def _dossier(options: argparse.Namespace) -> int:
+    import sys
+
+    from dashboards.dossier import load_dossier
+    from dashboards.exports import json_bytes
+    from dashboards.language import catalogue
+    from dashboards.sentences import verdict_sentence
+    from store.database import connect
+
+    with connect(options.database) as connection:
+        dossier = load_dossier(connection, options.project)
+    content = dossier.to_json()
+    if options.json is not None and str(options.json) == "-":
+        sys.stdout.buffer.write(json_bytes(content))
+    else:
+        if options.json is not None:
+            options.json.write_bytes(json_bytes(content))
+        text = catalogue("en")
+        for kpi in content["evaluation"]["kpis"]:
+            print(f"{kpi['id']}: {verdict_sentence(kpi, text, proven=dossier.proven)}")
+        for fault in content["proof"]["faults"]:
+            print(f"FAULT {fault['en']}")
+    return 0 if dossier.proven else 1

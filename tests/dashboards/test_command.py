@@ -1,0 +1,71 @@
+"""`shopfloor dashboards`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from dashboards.errors import AddressInUseError
+from dashboards.server import serving
+from shopfloor import dashboards as command
+from store.database import connect
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The filled database of `conftest.py`."""
+
+    database_url: str
+
+
+def run(*arguments: str) -> int:
+    parser = argparse.ArgumentParser()
+    command.add_parser(parser.add_subparsers())
+    options = parser.parse_args(["dashboards", *arguments])
+    code: int = options.func(options)
+    return code
+
+
+def test_dossier_says_what_is_proven(factory: Stored, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "dossier.json"
+    assert run("dossier", "PL-TEST-001", "--database", factory.database_url, "--json", str(file)) == 0
+    assert "is met" in capsys.readouterr().out
+    assert json.loads(file.read_text("utf-8"))["proof"]["proven"] is True
+
+
+def test_dossier_names_the_record_and_exits_with_1(factory: Stored, capsys: pytest.CaptureFixture[str]) -> None:
+    with connect(factory.database_url) as connection:
+        connection.execute("UPDATE record SET data = set_byte(data, 200, 255 - get_byte(data, 200)) WHERE seq = 33")
+    assert run("dossier", "PL-TEST-001", "--database", factory.database_url) == 1
+    printed = capsys.readouterr().out
+    assert "record 33" in printed
+    assert "is met" not in printed
+
+
+def test_dossier_is_the_same_document_every_time(factory: Stored, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    written = []
+    for _ in range(2):
+        assert run("dossier", "PL-TEST-001", "--database", factory.database_url, "--json", "-") == 0
+        written.append(capsysbinary.readouterr().out)
+    assert written[0] == written[1]
+    assert json.loads(written[0])["project"]["id"] == "PL-TEST-001"
+
+
+def test_pages_are_served_until_the_end_of_the_block(factory: Stored) -> None:
+    with serving(factory.database_url) as address:
+        assert httpx.get(f"{address}/healthz").status_code == 200
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{address}/healthz")
+
+
+def test_a_taken_port_is_named(factory: Stored) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(AddressInUseError, match=f"127.0.0.1:{port}"), serving(factory.database_url, port=port):
+            pass

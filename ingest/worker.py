@@ -23,7 +23,7 @@ from store.dirty import claim_dirty, finish_dirty
 from store.errors import DatabaseUnreachableError
 from store.incidents import add_incident
 from store.intervals import IntervalRow, replace_intervals
-from store.records import read_records
+from store.records import count_samples, read_records
 from wire.descriptor import Descriptor
 from wire.errors import RecordError
 from wire.record import Payload, open_record
@@ -99,18 +99,30 @@ class IntervalWorker:
 
     def _compute(self, conn: Connection, gateway: str, day_ms: int) -> None:
         end_ms = day_ms + DAY_MS
-        payloads = list(self._payloads(conn, gateway, day_ms - MARGIN_MS, end_ms + MARGIN_MS))
+        uncounted: set[int] = set()
+        payloads = list(self._payloads(conn, gateway, day_ms - MARGIN_MS, end_ms + MARGIN_MS, uncounted))
         descriptors: dict[bytes, Descriptor] = {}
-        for descriptor_hash in {payload.descriptor for payload in payloads}:
-            interpreter = self._interpreters.get(conn, gateway, descriptor_hash)
+        counted: dict[int, int] = {}
+        for payload in payloads:
+            interpreter = self._interpreters.get(conn, gateway, payload.descriptor)
             if interpreter is not None:
-                descriptors[descriptor_hash] = interpreter.descriptor
+                descriptors[payload.descriptor] = interpreter.descriptor
+                if payload.seq in uncounted and (samples := interpreter.samples(payload.frames)):
+                    counted[payload.seq] = samples
+        if counted:
+            count_samples(conn, gateway, counted)
         built = build_intervals(payloads, descriptors, day_ms, end_ms)
         replace_intervals(conn, gateway, day_ms, end_ms, list(interval_rows(built)))
 
-    def _payloads(self, conn: Connection, gateway: str, from_ms: int, to_ms: int) -> Iterator[Payload]:
+    def _payloads(
+        self, conn: Connection, gateway: str, from_ms: int, to_ms: int, uncounted: set[int]
+    ) -> Iterator[Payload]:
+        """Yield what the stored records say; ``uncounted`` gets those whose samples admission could not count, because
+        their descriptor came later."""
         unreadable: list[tuple[int, str]] = []
         for stored in read_records(conn, gateway, from_ms=from_ms, to_ms=to_ms):
+            if stored.samples == 0 and stored.first_sample_ms is not None:
+                uncounted.add(stored.seq)
             try:
                 yield open_record(stored.data, None).payload
             except RecordError as error:

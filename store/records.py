@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import psycopg
@@ -142,6 +142,16 @@ def insert_records(conn: Connection, records: Sequence[NewRecord]) -> None:
             f"a record is stored already ({error.diag.message_detail}): "
             "compare with record_hashes under lock_head before storing"
         ) from error
+
+
+def count_samples(conn: Connection, gateway: str, samples: Mapping[int, int]) -> None:
+    """Write how many samples records hold, by sequence number, for those admitted before that could be told."""
+    conn.execute(
+        "UPDATE record SET samples = counted.samples"
+        " FROM unnest(%s::bigint[], %s::bigint[]) AS counted (seq, samples)"
+        " WHERE record.gateway = %s AND record.seq = counted.seq",
+        (list(samples), list(samples.values()), gateway),
+    )
 
 
 def record_hashes(conn: Connection, gateway: str, first_seq: int, last_seq: int) -> dict[int, bytes]:

@@ -232,6 +232,20 @@ def test_intervals_do_not_depend_on_the_order_of_arrival(database_url: str, new_
     assert sum(tables[0][0].count) == 1980
 
 
+def test_samples_of_records_that_came_before_their_descriptor_are_counted_later(
+    database_url: str, gateway: Any
+) -> None:
+    _trust(database_url, gateway)
+    with pool(database_url, 2) as connections, connect(database_url, autocommit=True) as conn:
+        made, worker = gateway.make(12), IntervalWorker(connections)
+        for batch in (made[2:], made[:2]):
+            AdmissionTransactions(connections).commit([Message(record_topic("gw-01"), one.data, 0) for one in batch])
+            before = counts(conn)["gw-01"].samples
+            while worker.compute_next():
+                pass
+        assert (before, counts(conn)["gw-01"].samples) == (0, 10 * 20)
+
+
 def test_history_at_high_speed_is_not_computed_for_every_record(database_url: str, gateway: Any) -> None:
     """While records of a day keep coming, it rests; then each day that they touch is computed once."""
     _trust(database_url, gateway)

@@ -68,6 +68,16 @@ def no_production_variable() -> Reason:
     )
 
 
+def ratio_not_adjusted() -> Reason:
+    """A ratio of sums takes nothing out: what changed beside the retrofit is in it, too."""
+    return _warning(
+        "ratio_not_adjusted",
+        "The ratio is as measured: weather, product mix and the weight of the base load at another output are not "
+        "taken out of it. The adjusted saving is the figure for that.",
+        "该比值为实测值：天气、产品结构以及产量变化对基本负荷占比的影响均未扣除；扣除这些影响请看调整后节能量。",
+    )
+
+
 def variable_not_exogenous(names: Sequence[str]) -> Reason:
     """A variable is another reading of the load itself."""
     listed = ", ".join(names)

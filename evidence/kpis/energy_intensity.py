@@ -96,6 +96,7 @@ class EnergyIntensity(KpiPlan):
         verdict = decide(interval, self.target_change)
         if interval is not None:
             found.append(reasons.finding(verdict, interval, self.target_change, self.confidence))
+            found.append(reasons.ratio_not_adjusted())
         energy_unit = plan.series[self.energy].unit
         return KpiResult(
             id=self.id,

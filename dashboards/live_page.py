@@ -22,6 +22,9 @@ SILENT_AFTER_MS = 600_000
 COUNTS_KEPT_MS = 5_000
 """Counting is proportional to what is stored; all readers of the page share one count for this long."""
 
+_DIMENSIONLESS = "1"
+_COUNTED = frozenset({_DIMENSIONLESS, "piece"})
+
 
 def gateway_state(lag_ms: int | None) -> str:
     """`online`, `late` or `silent` by the time since the newest record was received; `never` without any."""
@@ -45,7 +48,7 @@ class LiveBoard:
     def read(self, now_ms: int | None = None) -> dict[str, Any]:
         """The state at `now_ms` (by default now) as the JSON of `/live.json`; times are ISO 8601 in the board's zone.
 
-        Raises `store.errors.DatabaseUnreachable`.
+        Raises `store.errors.DatabaseUnreachableError`.
         """
         now_ms = time.time_ns() // 1_000_000 if now_ms is None else now_ms
         with transaction(self._connections) as connection:
@@ -135,9 +138,12 @@ def gateway_view(gateway: Mapping[str, Any], text: Catalogue) -> dict[str, Any]:
 
 
 def _value_text(value: Mapping[str, Any], text: Catalogue) -> str:
-    if value["value"] is None:
+    amount, unit = value["value"], value["unit"]
+    if amount is None:
         return NO_VALUE
-    return f"{number(value['value'], 2)} {unit_text(value['unit'], text)}".strip()
+    # What is counted, and codes of states, have no digits after the point to show.
+    digits = 0 if unit in _COUNTED and float(amount).is_integer() else 2
+    return f"{number(amount, digits)} {'' if unit == _DIMENSIONLESS else unit_text(unit, text)}".strip()
 
 
 def _clock_text(iso: str) -> str:

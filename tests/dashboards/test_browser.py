@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from dashboards.server import serving
@@ -139,13 +139,13 @@ def test_lost_days_are_breaks_in_the_chart(browser: Any, address: str) -> None:
 def test_numbers_on_the_page_are_those_of_the_data_behind_their_links(browser: Any, address: str) -> None:
     show(browser, f"{address}{PROJECT}?lang=en")
     text = text_of(browser)
-    content = httpx.get(f"{address}{PROJECT}/evidence.json").json()
+    content = httpx2.get(f"{address}{PROJECT}/evidence.json").json()
     for kpi in content["evaluation"]["kpis"]:
         assert f"{kpi['change']:+.1%}".replace("-", "−") in text
     links = browser.execute_script("return [...document.querySelectorAll('.files a')].map(a => a.href)")
     assert len(links) >= 12
     for link in links:
-        answer = httpx.get(link)
+        answer = httpx2.get(link)
         assert answer.status_code == 200
         assert len(answer.content) > 100
 

@@ -8,7 +8,7 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from dashboards.errors import AddressInUseError
@@ -59,9 +59,9 @@ def test_dossier_is_the_same_document_every_time(factory: Stored, capsysbinary: 
 
 def test_pages_are_served_until_the_end_of_the_block(factory: Stored) -> None:
     with serving(factory.database_url) as address:
-        assert httpx.get(f"{address}/healthz").status_code == 200
-    with pytest.raises(httpx.ConnectError):
-        httpx.get(f"{address}/healthz")
+        assert httpx2.get(f"{address}/healthz").status_code == 200
+    with pytest.raises(httpx2.ConnectError):
+        httpx2.get(f"{address}/healthz")
 
 
 def test_a_taken_port_is_named(factory: Stored) -> None:

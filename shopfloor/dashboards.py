@@ -12,7 +12,12 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser("dashboards", help="project pages, live page, data files", description=__doc__)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    run = commands.add_parser("run", help="serve the pages until stopped (Ctrl-C)")
+    run = commands.add_parser(
+        "run",
+        help="serve the pages until stopped (Ctrl-C)",
+        description="Serves project pages, the live page and the data files behind every figure. It only reads the "
+        "database.",
+    )
     run.add_argument("--database", required=True, metavar="URL", help="postgresql://... with migrated tables")
     run.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     run.add_argument(
@@ -20,7 +25,12 @@ def add_parser(subparsers: Any) -> None:
     )
     run.set_defaults(func=_run)
 
-    dossier = commands.add_parser("dossier", help="evaluate and prove a project; exit code 1 when it is not proven")
+    dossier = commands.add_parser(
+        "dossier",
+        help="evaluate and prove a project; exit code 1 when it is not proven",
+        description="Evaluates the plan of PROJECT, verifies signature and chain of every record behind it and "
+        "recomputes the intervals from their words. Names each record and interval that does not hold.",
+    )
     dossier.add_argument("project", metavar="PROJECT", help="id of a registered project")
     dossier.add_argument("--database", required=True, metavar="URL", help="postgresql://... with migrated tables")
     dossier.add_argument("--json", type=Path, metavar="FILE", help="write the whole dossier; - for standard output")

@@ -47,7 +47,9 @@ _WORDS: dict[Language, dict[str, str]] = {
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add ``evidence`` and its commands."""
-    parser = subparsers.add_parser("evidence", help="evaluate evidence plans")
+    parser = subparsers.add_parser(
+        "evidence", help="evaluate evidence plans", description="Evaluates evidence plans, without a server."
+    )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     evaluate = commands.add_parser(
         "evaluate",

@@ -23,10 +23,20 @@ _EMBEDDED_HELP = "run PostgreSQL and nats-server from their wheels, with their d
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add ``ingest`` and its own subcommands."""
-    parser = subparsers.add_parser("ingest", help="take records in: consumer, gateways, plans, quarantine, incidents")
+    parser = subparsers.add_parser(
+        "ingest",
+        help="take records in: consumer, gateways, plans, quarantine, incidents",
+        description="Takes records in, and shows what came in.",
+    )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    run = commands.add_parser("run", help="admit records, acknowledge them, make intervals; until SIGTERM or Ctrl-C")
+    run = commands.add_parser(
+        "run",
+        help="admit records, acknowledge them, make intervals; until SIGTERM or Ctrl-C",
+        description="Takes records from the broker, stores what is authentic, acknowledges what is committed, and "
+        "turns records into intervals. Migrates the database first. Prints the addresses in use and the server's "
+        "public key, which goes into the gateways' uplink.server_key.",
+    )
     _add_database(run)
     run.add_argument("--broker", metavar="URL", help="mqtt://[user:password@]host[:port] or mqtts://...")
     run.add_argument(
@@ -42,34 +52,58 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     run.set_defaults(func=_run)
 
-    trust = commands.add_parser("trust", help="register a gateway and its public key")
+    trust = commands.add_parser(
+        "trust",
+        help="register a gateway and its public key",
+        description="From now on records of GATEWAY signed by PUBLIC_KEY are admitted. Compare the fingerprint printed "
+        "with the one that 'shopfloor agent key' prints on the gateway.",
+    )
     trust.add_argument("gateway", metavar="GATEWAY", help="id of the gateway")
     trust.add_argument("public_key", metavar="PUBLIC_KEY", help="as printed on the gateway: ed25519:...")
     trust.add_argument("--name", default="", help="a name for people")
     _add_database(trust)
     trust.set_defaults(func=_trust)
 
-    plan = commands.add_parser("plan", help="register the evidence plan of a project, or an amendment of it")
-    plan.add_argument("plan", metavar="PLAN.yaml", type=Path)
+    plan = commands.add_parser(
+        "plan",
+        help="register the evidence plan of a project, or an amendment of it",
+        description="Registers PLAN.yaml with today's date; an earlier revision of the same project stays on file. A "
+        "plan proves most when it is registered before its reporting period begins.",
+    )
+    plan.add_argument("plan", metavar="PLAN.yaml", type=Path, help="evidence plan (YAML)")
     _add_database(plan)
     plan.set_defaults(func=_plan)
 
-    quarantine = commands.add_parser("quarantine", help="what was refused").add_subparsers(
-        title="commands", metavar="COMMAND", required=True
+    quarantine = commands.add_parser(
+        "quarantine",
+        help="what was refused",
+        description="Messages that were not authentic; their bytes are kept, nothing was acknowledged.",
+    ).add_subparsers(title="commands", metavar="COMMAND", required=True)
+    refused = quarantine.add_parser(
+        "list",
+        help="the newest refusals, with the reason",
+        description="Lists the newest refusals, with the reason, newest first.",
     )
-    refused = quarantine.add_parser("list", help="the newest refusals, with the reason")
     _add_listing(refused)
     refused.set_defaults(func=_list_quarantine)
 
-    incidents = commands.add_parser("incidents", help="what was admitted but odd").add_subparsers(
-        title="commands", metavar="COMMAND", required=True
+    incidents = commands.add_parser(
+        "incidents",
+        help="what was admitted but odd",
+        description="Forks, holes, declared gaps and the like; the records are stored and acknowledged.",
+    ).add_subparsers(title="commands", metavar="COMMAND", required=True)
+    odd = incidents.add_parser(
+        "list", help="the newest incidents", description="Lists the newest incidents, newest first."
     )
-    odd = incidents.add_parser("list", help="the newest incidents")
     odd.add_argument("--gateway", metavar="GATEWAY", help="of this gateway only")
     _add_listing(odd)
     odd.set_defaults(func=_list_incidents)
 
-    status = commands.add_parser("status", help="records, samples, head and newest times of each gateway")
+    status = commands.add_parser(
+        "status",
+        help="records, samples, head and newest times of each gateway",
+        description="Shows records, samples, head and newest times of each gateway, and what waits or was refused.",
+    )
     _add_database(status)
     status.set_defaults(func=_status)
 

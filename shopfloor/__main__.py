@@ -1,0 +1,7 @@
+"""``python -m shopfloor`` is the ``shopfloor`` command."""
+
+import sys
+
+from shopfloor.main import main
+
+sys.exit(main())

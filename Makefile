@@ -15,7 +15,7 @@ $(STAMP): pyproject.toml dashboards/package-lock.json
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; name one: make PYTHON=python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[agent,server,dev]'
-	$(BIN)/python dashboards/build_assets.py
+	$(BIN)/python dashboards/build_assets.py --install-node
 	touch $@
 
 demo: setup

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import os
 from pathlib import Path
 
 from agent.errors import ConfigurationError
 from wire.errors import KeyFormatError
 from wire.keys import SigningKey
-
-_PREFIX = "ed25519-private:"
 
 
 def load_key(path: Path) -> SigningKey:
@@ -26,8 +22,8 @@ def load_key(path: Path) -> SigningKey:
     if mode & 0o077:
         raise ConfigurationError(f"{path}: other users may read this key; run: chmod 600 {path}")
     try:
-        return SigningKey.from_bytes(base64.b64decode(text.removeprefix(_PREFIX), altchars=b"-_", validate=True))
-    except (binascii.Error, KeyFormatError) as error:
+        return SigningKey.from_private_text(text)
+    except KeyFormatError as error:
         raise ConfigurationError(f"{path}: is not a key file of this software: {error}") from error
 
 
@@ -40,11 +36,10 @@ def ensure_key(path: Path) -> SigningKey:
 
 def write_key(path: Path, key: SigningKey) -> None:
     """Write ``key`` to a new file; raise `ConfigurationError` when the file exists or cannot be written."""
-    text = _PREFIX + base64.urlsafe_b64encode(key.seed).decode() + "\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
-            file.write(text)
+            file.write(key.private_text + "\n")
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import os
 from pathlib import Path
 
 from ingest.errors import ServerKeyError
 from wire.errors import KeyFormatError
 from wire.keys import SigningKey
-
-_PREFIX = "ed25519-private:"
 
 
 def load_server_key(path: Path) -> SigningKey:
@@ -29,18 +25,18 @@ def load_server_key(path: Path) -> SigningKey:
         raise ServerKeyError(f"{path}: cannot be used as the server's key: {error}") from error
     if mode & 0o077:
         raise ServerKeyError(f"{path}: other users may read this key; run: chmod 600 {path}")
-    if not text.startswith(_PREFIX):
-        raise ServerKeyError(f"{path}: does not begin with '{_PREFIX}'; give the file that an earlier run has made")
     try:
-        return SigningKey.from_bytes(base64.b64decode(text.removeprefix(_PREFIX), altchars=b"-_", validate=True))
-    except (binascii.Error, KeyFormatError) as error:
-        raise ServerKeyError(f"{path}: is damaged: {error}; restore it, or agents must be told a new key") from error
+        return SigningKey.from_private_text(text)
+    except KeyFormatError as error:
+        raise ServerKeyError(
+            f"{path}: is no key file, or is damaged: {error}; give the file that an earlier run has made"
+        ) from error
 
 
 def _write(path: Path, key: SigningKey) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(_PREFIX + base64.urlsafe_b64encode(key.seed).decode() + "\n")
+        file.write(key.private_text + "\n")
         file.flush()
         os.fsync(file.fileno())

@@ -16,6 +16,7 @@ KEY_LENGTH = 32
 SIGNATURE_LENGTH = 64
 KEY_ID_LENGTH = 8
 _PREFIX = "ed25519:"
+_PRIVATE_PREFIX = "ed25519-private:"
 
 
 class VerifyingKey:
@@ -48,17 +49,12 @@ class VerifyingKey:
         text = text.strip()
         if not text.startswith(_PREFIX):
             raise KeyFormatError(f"a public key starts with '{_PREFIX}', this text starts with '{text[:8]}'")
-        encoded = text.removeprefix(_PREFIX)
-        try:
-            raw = base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise KeyFormatError("the part after 'ed25519:' is not base64url; copy the whole line again") from error
-        return cls(raw)
+        return cls(_from_base64url(text, _PREFIX))
 
     @property
     def text(self) -> str:
         """The key as ``ed25519:<base64url without padding>``."""
-        return _PREFIX + base64.urlsafe_b64encode(self.raw).decode().rstrip("=")
+        return _PREFIX + _to_base64url(self.raw)
 
     def verify(self, signature: bytes, data: bytes) -> bool:
         """Tell whether ``signature`` (64 bytes) is this key's signature of ``data``."""
@@ -98,9 +94,34 @@ class SigningKey:
         """Make a key of its 32 secret bytes; raise `KeyFormatError` if they are none."""
         return cls(seed)
 
+    @classmethod
+    def from_private_text(cls, text: str) -> SigningKey:
+        """Read the form in key files, ``ed25519-private:<base64url>``; raise `KeyFormatError` if it is not that."""
+        text = text.strip()
+        if not text.startswith(_PRIVATE_PREFIX):
+            raise KeyFormatError(f"does not begin with '{_PRIVATE_PREFIX}'")
+        return cls(_from_base64url(text, _PRIVATE_PREFIX))
+
+    @property
+    def private_text(self) -> str:
+        """The secret as ``ed25519-private:<base64url without padding>``: for key files that only their owner reads."""
+        return _PRIVATE_PREFIX + _to_base64url(self.seed)
+
     def sign(self, data: bytes) -> bytes:
         """Return the 64-byte signature of ``data``."""
         return self._key.sign(data)
 
     def __repr__(self) -> str:
         return f"SigningKey(public={self.public.text})"
+
+
+def _to_base64url(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def _from_base64url(text: str, prefix: str) -> bytes:
+    encoded = text.removeprefix(prefix).rstrip("=")
+    try:
+        return base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise KeyFormatError(f"the part after '{prefix}' is not base64url; copy the whole line again") from error

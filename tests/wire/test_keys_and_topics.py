@@ -32,6 +32,14 @@ def test_the_text_form_comes_back(seed: bytes) -> None:
     assert VerifyingKey.from_text(key.text).key_id == key.key_id
 
 
+@given(st.binary(min_size=32, max_size=32))
+def test_the_private_text_form_comes_back(seed: bytes) -> None:
+    key = SigningKey(seed)
+    assert SigningKey.from_private_text(key.private_text + "\n").seed == seed
+    with pytest.raises(KeyFormatError):
+        SigningKey.from_private_text(key.public.text)
+
+
 @pytest.mark.parametrize("text", ["", "rsa:AAAA", "ed25519:", "ed25519:AAAA", "ed25519:!!!!", "ed25519:" + "A" * 44])
 def test_what_is_no_key_is_refused(text: str) -> None:
     with pytest.raises(KeyFormatError):

@@ -23,6 +23,7 @@ from dashboards.project_page import failed_summary_view, project_view, summary_v
 from dashboards.security import SecurityHeaders
 from store.database import pool, transaction
 from store.errors import StoreError
+from store.migrations import check_migrated
 from store.projects import projects
 from wire.errors import ShopfloorError
 
@@ -30,7 +31,8 @@ FOLDER = Path(__file__).resolve().parent
 DEFAULT_TIMEZONE = "Asia/Shanghai"
 COOKIE_SECONDS = 365 * 24 * 3600
 YAML_TYPE = "application/yaml; charset=utf-8"
-NOT_FOUND, UNUSABLE, UNAVAILABLE = 404, 422, 503
+NOT_FOUND, UNUSABLE, BROKEN, UNAVAILABLE = 404, 422, 500, 503
+_ADVICE = {NOT_FOUND: "not_found", UNAVAILABLE: "unavailable"}
 SURROUNDINGS = 3
 """`exit_code` of errors that lie in the surroundings: the reader may try again."""
 
@@ -80,6 +82,12 @@ def create_application(database_url: str) -> FastAPI:
     if not (FOLDER / "static" / "vendor" / "echarts.min.js").is_file():
         raise AssetsMissingError("the browser libraries are missing: run `python dashboards/build_assets.py` first")
     connections = pool(database_url)
+    try:
+        with transaction(connections) as connection:
+            check_migrated(connection)
+    except BaseException:
+        connections.close()
+        raise
     library = DossierLibrary(connections)
     board = LiveBoard(connections, DEFAULT_TIMEZONE)
     pages = Pages()
@@ -194,15 +202,23 @@ def _add_errors(application: FastAPI, pages: Pages) -> None:
         text = language_of(request)
         path = request.url.path
         if path.endswith((".json", ".csv", ".yaml")) or path == "/healthz":
-            return JSONResponse({"error": message or text("error.not_found")}, status_code=status)
+            return JSONResponse(
+                {"error": message or text("error.not_found" if status == NOT_FOUND else "error.title")},
+                status_code=status,
+            )
         title = text("error.not_found") if status == NOT_FOUND else text("error.title")
-        return pages.render(request, "error.html", status=status, title=title, message=message or "")
+        advice = text(f"error.advice.{_ADVICE.get(status, 'other')}")
+        return pages.render(request, "error.html", status=status, title=title, advice=advice, message=message or "")
 
     @application.exception_handler(ShopfloorError)
     def failed(request: Request, error: ShopfloorError) -> Response:
         if isinstance(error, UnknownProjectError | UnknownFigureError):
             return answer(request, NOT_FOUND, str(error))
         return answer(request, UNAVAILABLE if error.exit_code == SURROUNDINGS else UNUSABLE, str(error))
+
+    @application.exception_handler(Exception)
+    def broken(request: Request, _: Exception) -> Response:
+        return answer(request, BROKEN, None)
 
     @application.exception_handler(HTTPException)
     def refused(request: Request, error: HTTPException) -> Response:

@@ -2,14 +2,22 @@
 
 Nothing in a dossier is stored: it is made from the plan, the intervals and the signed records whenever one of them has
 changed. Pages, files, the command line and the demo all show the same dossier.
+
+What a dossier rests on is the enrolled key of each gateway. Whoever may write to the database can replace such a key
+and sign a history of his own; change what was registered and when (a plan together with its hash, a date, the newest
+amendment); cut off the end of a chain together with its head while nothing after the end has arrived. None of these can
+be seen from the database alone: it takes a log outside of it that has recorded keys, plans and heads. Any other
+alteration of what a figure rests on leaves the figure not proven.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, fields
 from datetime import date
 from functools import cached_property
@@ -27,14 +35,25 @@ from evidence.intervals import COMPLETE_COVERAGE, MARGIN_MS, QUARTER_HOUR_MS, Se
 from evidence.plan import Period, Plan, load_plan
 from evidence.proof import Check, GatewayRecords, Proof, prove
 from evidence.result import Evaluation
-from evidence.table import IntervalTable, midnight_ms, table_from_sources
-from store.database import Connection, Pool, transaction
+from evidence.table import DAY_MS, IntervalTable, midnight_ms, table_from_sources
+from store.database import Connection, Pool, snapshot
+from store.dirty import dirty_days
 from store.gateways import gateway as stored_gateway
 from store.intervals import IntervalColumns, read_intervals
 from store.projects import Project, project, project_revisions
-from store.records import StoredRecord, content_digest, descriptor_record, read_records, record_hashes
+from store.records import (
+    ChainHead,
+    StoredRecord,
+    content_digest,
+    descriptor_record,
+    read_head,
+    read_records,
+    record_hashes,
+    records_before,
+)
+from wire.errors import RecordError
 from wire.keys import VerifyingKey
-from wire.record import ZERO_HASH
+from wire.record import ZERO_HASH, Kind, Payload, open_record
 
 KEPT_DOSSIERS = 16
 _NUMBERS = ("first", "last", "minimum", "maximum", "sum", "mean", "increase", "coverage")
@@ -47,7 +66,7 @@ class Dossier:
     ``plan_text`` is the plan file as registered; ``revisions`` are all registered plans, the first one first.
     ``sources`` holds the stored intervals of each series id of the plan, ``table`` those that are complete (others are
     NaN). ``keys`` are the enrolled keys of the gateways that the plan names; ``outside`` are the records beyond the
-    plan's span in time that the proof rests on.
+    plan's span in time that the proof rests on; ``heads`` are the ends of those chains that have no record after it.
     """
 
     plan: Plan
@@ -57,6 +76,7 @@ class Dossier:
     proof: Proof
     keys: Mapping[str, VerifyingKey]
     outside: Sequence[StoredRecord]
+    heads: Mapping[str, ChainHead]
     table: IntervalTable
     sources: Mapping[str, IntervalColumns]
     day_tables: Mapping[str, DayTable]
@@ -89,7 +109,10 @@ class Dossier:
         for source in self.plan.series[name].sources:
             known = np.zeros(len(positions))
             columns = self.sources[source]
-            known[[positions[start] for start in columns.time_ms]] = columns.coverage
+            for start, covered in zip(columns.time_ms, columns.coverage, strict=True):
+                # One that is off the grid is none of the plan's: the proof names it.
+                if start in positions:
+                    known[positions[start]] = covered
             coverage = np.minimum(coverage, known)
         values = self.table.stated(name)
         return [
@@ -151,13 +174,17 @@ def load_dossier(connection: Connection, project_id: str) -> Dossier:
 
 @dataclass(frozen=True)
 class _Inputs:
-    """What a dossier depends on. ``key`` changes when a byte of it changes."""
+    """What a dossier depends on. ``key`` changes when a byte of it changes.
+
+    ``unsettled`` are the days (ms, half-open), by gateway, that the interval worker has still to compute.
+    """
 
     plan: Plan
     plan_text: str
     revisions: Sequence[Project]
     sources: Mapping[str, IntervalColumns]
     keys: Mapping[str, VerifyingKey]
+    unsettled: Mapping[str, Sequence[tuple[int, int]]]
     key: bytes = field(repr=False)
 
 
@@ -178,10 +205,10 @@ class DossierLibrary:
         """The dossier of a project as of now. Raises as `load_dossier`, and `store.errors.DatabaseUnreachable`."""
         with self._guard:
             lock = self._locks.setdefault(project_id, Lock())
-        with lock, transaction(self.connections) as connection:
+        with lock, snapshot(self.connections) as connection:
             inputs = _read(connection, project_id)
             kept = self._kept.get(project_id)
-            if kept is not None and kept[0] == inputs.key and _unchanged(connection, kept[1].outside):
+            if kept is not None and kept[0] == inputs.key and _unchanged(connection, kept[1]):
                 return kept[1]
             dossier = _make(connection, inputs)
             with self._guard:
@@ -196,12 +223,9 @@ def _read(connection: Connection, project_id: str) -> _Inputs:
     current = project(connection, project_id)
     if current is None:
         raise UnknownProjectError(f"no project '{project_id}' is registered")
+    revisions = project_revisions(connection, project_id)
+    _check_revisions(project_id, revisions)
     plan = load_plan(current.plan_text, f"{project_id}.yaml")
-    if plan.hash != current.plan_hash.hex():
-        raise PlanAlteredError(
-            f"the stored plan of {project_id} hashes to {plan.hash}, but was registered with "
-            f"{current.plan_hash.hex()}: it was altered in the database; register it again from its file"
-        )
     from_ms, to_ms = _span(plan)
     ids = sorted({source for series in plan.series.values() for source in series.sources})
     sources = read_intervals(connection, ids, from_ms, to_ms)
@@ -212,14 +236,31 @@ def _read(connection: Connection, project_id: str) -> _Inputs:
         for column in fields(columns):
             digest.update(_column_bytes(getattr(columns, column.name)))
     keys: dict[str, VerifyingKey] = {}
+    unsettled: dict[str, list[tuple[int, int]]] = {}
     for gateway_id in sorted({source.split("/", 1)[0] for source in ids}):
         gateway = stored_gateway(connection, gateway_id)
         if gateway is not None:
             keys[gateway_id] = VerifyingKey.from_bytes(gateway.public_key)
             digest.update(gateway.public_key)
             digest.update(content_digest(connection, gateway_id, from_ms - MARGIN_MS, to_ms + MARGIN_MS))
-    revisions = project_revisions(connection, project_id)
-    return _Inputs(plan, current.plan_text, revisions, sources, keys, digest.digest())
+            if days := dirty_days(connection, gateway_id, from_ms - DAY_MS, to_ms):
+                unsettled[gateway_id] = [(day, day + DAY_MS) for day in days]
+                digest.update(repr(days).encode())
+    return _Inputs(plan, current.plan_text, revisions, sources, keys, unsettled, digest.digest())
+
+
+def _check_revisions(project_id: str, revisions: Sequence[Project]) -> None:
+    for number, one in enumerate(revisions, start=1):
+        if one.revision != number:
+            raise PlanAlteredError(
+                f"revision {number} of the plan of {project_id} was removed in the database; register it again"
+            )
+        found = hashlib.sha256(one.plan_text.encode("utf-8")).digest()
+        if found != one.plan_hash:
+            raise PlanAlteredError(
+                f"the stored plan of {project_id}, revision {number}, hashes to {found.hex()}, but was registered with "
+                f"{one.plan_hash.hex()}: it was altered in the database; register it again from its file"
+            )
 
 
 def _column_bytes(column: Sequence[Any]) -> bytes:
@@ -233,38 +274,58 @@ def _make(connection: Connection, inputs: _Inputs) -> Dossier:
     evaluation = evaluate(plan, table)
     results = {result.id: result for result in evaluation.kpis}
     gathered = [_gateway_records(connection, inputs, gateway) for gateway in inputs.keys]
+    units = {source: series.unit for series in plan.series.values() for source in series.sources}
+    intervals = _stored_intervals(inputs.sources)
     return Dossier(
         plan=plan,
         plan_text=inputs.plan_text,
         revisions=inputs.revisions,
         evaluation=evaluation,
-        proof=prove([records for records, _ in gathered], _stored_intervals(inputs.sources), *_span(plan)),
+        proof=prove(
+            [one.records for one in gathered], intervals, *_span(plan), units=units, unsettled=inputs.unsettled
+        ),
         keys=inputs.keys,
-        outside=[record for _, outside in gathered for record in outside],
+        outside=[record for one in gathered for record in one.outside],
+        heads={gateway: head for one in gathered for gateway, head in one.heads.items()},
         table=table,
         sources=inputs.sources,
         day_tables={kpi.id: day_table(plan, kpi, results[kpi.id], table) for kpi in plan.kpis},
     )
 
 
-def _gateway_records(
-    connection: Connection, inputs: _Inputs, gateway: str
-) -> tuple[GatewayRecords, list[StoredRecord]]:
+def _gateway_records(connection: Connection, inputs: _Inputs, gateway: str) -> _Gathered:
     """The stored records of the plan's span and its margins, without holes in their numbers, and what they rest on.
 
-    The second value are those among them whose time lies beyond the span.
+    The columns beside a record may have been altered, so that the span does not end where they say: it ends on either
+    side with a record that says itself that it lies beyond, or where the chain does.
     """
     from_ms, to_ms = _span(inputs.plan)
-    stored = list(read_records(connection, gateway, from_ms=from_ms - MARGIN_MS, to_ms=to_ms + MARGIN_MS))
-    first, last = (stored[0].seq, stored[-1].seq) if stored else (1, 0)
-    inside = {record.seq for record in stored}
-    if len(stored) != last - first + 1:
+    from_ms, to_ms = from_ms - MARGIN_MS, to_ms + MARGIN_MS
+    # Ingestion goes on meanwhile: records that come after the head was read do not make it wrong.
+    head = read_head(connection, gateway)
+    inside = list(read_records(connection, gateway, from_ms=from_ms, to_ms=to_ms))
+    first, last = (inside[0].seq, inside[-1].seq) if inside else (1, 0)
+    stored = inside
+    if len(inside) != last - first + 1:
         # A record whose samples lie elsewhere in time stands between them: the chain runs through it all the same.
         stored = list(read_records(connection, gateway, first_seq=first, last_seq=last))
-    own = {record.hash for record in stored}
-    earlier = sorted({record.descriptor_hash for record in stored} - own - {ZERO_HASH})
-    found = [descriptor_record(connection, gateway, descriptor_hash) for descriptor_hash in earlier]
-    descriptors = [record for record in found if record is not None]
+    ends_with_chain = True
+    if inside:
+        later = read_records(connection, gateway, first_seq=last + 1)
+        following = _up_to(later, lambda record: _closed_ms(record) >= to_ms)
+        ends_with_chain = not following or _closed_ms(following[-1]) < to_ms
+        earlier = _up_to(records_before(connection, gateway, first), lambda record: _closed_ms(record) < from_ms)
+        stored = [*reversed(earlier), *stored, *following]
+        first, last = stored[0].seq, stored[-1].seq
+    events: list[StoredRecord] = []
+    if len(stored) != last - first + 1:
+        events = list(read_records(connection, gateway, first_seq=last + 1, kind=int(Kind.EVENT)))
+    own = {record.hash for record in stored} | {ZERO_HASH}
+    named = {record.descriptor_hash for record in stored} - own
+    descriptors = _descriptor_records(connection, gateway, named)
+    if len(descriptors) != len(named):
+        # The column may have been altered; what the records themselves name takes a look into each of them.
+        descriptors = _descriptor_records(connection, gateway, _descriptors_named(stored) - own)
     records = GatewayRecords(
         gateway=gateway,
         key=inputs.keys[gateway],
@@ -272,14 +333,59 @@ def _gateway_records(
         prev_hash=record_hashes(connection, gateway, first - 1, first - 1).get(first - 1),
         records=[(record.seq, record.data) for record in stored],
         descriptor_records=[record.data for record in descriptors],
+        event_records=[record.data for record in events],
+        head=(head.seq, head.hash) if ends_with_chain else None,
     )
-    return records, [*(record for record in stored if record.seq not in inside), *descriptors]
+    known = {record.seq for record in inside}
+    outside = [record for record in stored if record.seq not in known]
+    return _Gathered(records, [*outside, *descriptors, *events], {gateway: head} if ends_with_chain else {})
 
 
-def _unchanged(connection: Connection, records: Sequence[StoredRecord]) -> bool:
-    return all(
+def _descriptor_records(connection: Connection, gateway: str, names: Iterable[bytes]) -> list[StoredRecord]:
+    found = (descriptor_record(connection, gateway, name) for name in sorted(names))
+    return [record for record in found if record is not None]
+
+
+@dataclass(frozen=True)
+class _Gathered:
+    """The records of one gateway; those beyond the span, and the head of the chain where it counts."""
+
+    records: GatewayRecords
+    outside: Sequence[StoredRecord]
+    heads: Mapping[str, ChainHead]
+
+
+def _up_to(records: Generator[StoredRecord, None, None], ends: Callable[[StoredRecord], bool]) -> list[StoredRecord]:
+    found: list[StoredRecord] = []
+    with closing(records):
+        for record in records:
+            found.append(record)
+            if ends(record):
+                break
+    return found
+
+
+def _closed_ms(record: StoredRecord) -> int:
+    """When the record says itself that it was closed; what the column says where it cannot be read any more."""
+    payload = _payload(record)
+    return record.time_ms if payload is None else payload.time_ms
+
+
+def _descriptors_named(records: Iterable[StoredRecord]) -> set[bytes]:
+    return {payload.descriptor for payload in map(_payload, records) if payload is not None}
+
+
+def _payload(record: StoredRecord) -> Payload | None:
+    try:
+        return open_record(record.data, None).payload
+    except RecordError:
+        return None
+
+
+def _unchanged(connection: Connection, dossier: Dossier) -> bool:
+    return all(read_head(connection, gateway) == head for gateway, head in dossier.heads.items()) and all(
         [record] == list(read_records(connection, record.gateway, first_seq=record.seq, last_seq=record.seq))
-        for record in records
+        for record in dossier.outside
     )
 
 
@@ -298,9 +404,17 @@ def _stored_intervals(sources: Mapping[str, IntervalColumns]) -> dict[str, Serie
 def _states(states: Sequence[Mapping[str, int] | None]) -> StateDurations | None:
     if all(one is None for one in states):
         return None
-    rows = sorted((index, int(state), ms) for index, one in enumerate(states) for state, ms in (one or {}).items())
-    interval, value, duration_ms = (np.asarray(column, dtype=np.int64) for column in zip(*rows, strict=True))
+    rows = sorted(
+        (index, _whole(state), _whole(ms)) for index, one in enumerate(states) for state, ms in (one or {}).items()
+    )
+    interval, value, duration_ms = np.asarray(rows, dtype=np.int64).reshape(-1, 3).T
     return StateDurations(interval, value, duration_ms)
+
+
+def _whole(value: object) -> int:
+    """A state or its duration; what is no number becomes one that no record gives, so that the proof names it."""
+    text = str(value)
+    return int(text) if re.fullmatch(r"-?\d{1,18}", text) else -1
 
 
 def _periods(plan: Plan) -> list[tuple[str, Period]]:
@@ -324,7 +438,7 @@ def _table(plan: Plan, sources: Mapping[str, IntervalColumns]) -> IntervalTable:
             known = getattr(columns, series.definition.aggregation.value)
             column: list[float | None] = [None] * len(times)
             for start, value, coverage in zip(columns.time_ms, known, columns.coverage, strict=True):
-                if coverage >= COMPLETE_COVERAGE:
+                if coverage >= COMPLETE_COVERAGE and start in positions and value is not None and math.isfinite(value):
                     column[positions[start]] = value
             values[source] = column
     return table_from_sources(plan, times, QUARTER_HOUR_MS, values)

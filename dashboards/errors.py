@@ -29,6 +29,10 @@ class AddressInUseError(DashboardError):
     exit_code = 3
 
 
+class FileError(DashboardError):
+    """A file that was named cannot be written."""
+
+
 class PlanAlteredError(DashboardError):
     """A stored plan is not the one that was registered."""
 

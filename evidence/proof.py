@@ -8,7 +8,7 @@ does not fit, to name the one that is wrong.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -42,6 +42,8 @@ _CHAIN_FAULTS = {
     "duplicate-seq": "序号重复",
     "swapped-order": "记录顺序颠倒",
     "seq-mismatch": "保存的序号与记录自身的序号不符",
+    "tail-missing": "此号起的末尾记录缺失",
+    "head-mismatch": "与数据库中的链头不符",
 }
 _SIGNATURE_FAULTS = {
     "bad-signature": "签名不符，内容被改动过",
@@ -51,6 +53,7 @@ _SIGNATURE_FAULTS = {
 }
 _NO_LOG = ("no transparency log is configured", "未配置透明日志")
 _NO_TIME_STAMP = ("no time-stamping service is configured", "未配置时间戳服务")
+_UNSETTLED = ("records have just arrived, their intervals are being computed", "刚收到新记录，区间数据正在计算")
 _NO_RECORDS = ("there are no records to check", "没有可核验的记录")
 _NO_INTERVALS = ("no stored intervals were given to compare with", "没有可供比对的已存区间数据")
 
@@ -69,7 +72,9 @@ class GatewayRecords:
 
     ``records``: (seq as kept, bytes as sent), in order of seq, the first of them ``first_seq``. ``prev_hash``: hash of
     the record before it, ``None`` when not known (the run then vouches for itself only). ``descriptor_records``: bytes
-    of earlier records whose descriptors are still in force.
+    of earlier records whose descriptors are still in force. ``event_records``: bytes of later events, which may declare
+    lost what is missing here. ``head``: seq and hash of the last record that was committed, when the run should end
+    with it; ``None`` when a record after the range ends the run.
     """
 
     gateway: str
@@ -78,6 +83,8 @@ class GatewayRecords:
     prev_hash: bytes | None
     records: Iterable[tuple[int, bytes]]
     descriptor_records: Sequence[bytes] = ()
+    event_records: Sequence[bytes] = ()
+    head: tuple[int, bytes] | None = None
 
 
 @dataclass(frozen=True)
@@ -160,11 +167,18 @@ def prove(
     from_ms: int,
     to_ms: int,
     step_ms: int = QUARTER_HOUR_MS,
+    *,
+    units: Mapping[str, str] | None = None,
+    unsettled: Mapping[str, Sequence[tuple[int, int]]] | None = None,
 ) -> Proof:
     """Check records of ``gateways`` and compute from them the intervals that start in ``[from_ms, to_ms)``.
 
     ``stored_intervals`` (by full series id) are compared with the result; without any, recomputation stays unchecked.
     The records should reach `evidence.intervals.MARGIN_MS` beyond the range, as they did when the intervals were made.
+    ``units`` are those that series (by full id) are taken for: a descriptor that says otherwise fails the
+    recomputation, and so does one that is not there. Nothing is called checked while a gateway has no records at all.
+    ``unsettled`` are spans (ms, half-open), by gateway, whose intervals are still to be made of records that have
+    arrived: they are not compared, and recomputation is not called passed.
     Nothing is raised for what is wrong with records: it is among the faults. Raises `IntervalError` when the range is
     not made of whole steps.
     """
@@ -174,17 +188,30 @@ def prove(
     notices = [notice for run in runs for notice in run.notices]
     signature = chain = recomputation = Check.NOT_CHECKED
     reasons = {"log": _NO_LOG, "timestamp": _NO_TIME_STAMP}
-    if any(gateway.records for gateway in checked):
+    silent = _without_records(checked, stored_intervals)
+    if checked and not silent:
         signature = _answer(any(run.signature_faults for run in runs))
         # the chain cannot be followed through a record that is not authentic
         chain = _answer(any(run.signature_faults or run.chain_faults for run in runs))
     else:
-        reasons |= {"signature": _NO_RECORDS, "chain": _NO_RECORDS}
+        if any(run.signature_faults for run in runs):
+            signature = Check.FAIL
+        if any(run.signature_faults or run.chain_faults for run in runs):
+            chain = Check.FAIL
+        names = ", ".join(silent)
+        missing = (f"{_NO_RECORDS[0]} of {names}", f"{_NO_RECORDS[1]}：{names}") if silent else _NO_RECORDS
+        unchecked = {"signature": signature, "chain": chain}
+        reasons |= {name: missing for name, check in unchecked.items() if check is Check.NOT_CHECKED}
     if not stored_intervals:
         reasons["recomputation"] = _NO_INTERVALS
     else:
-        differences = _recompute(runs, stored_intervals, (from_ms, to_ms, step_ms), notices)
+        differences = [fault for run in runs for fault in _meaning_faults(run, (from_ms, to_ms), units or {})]
+        notices += [notice for run in runs for notice in _meaning_notices(run, (from_ms, to_ms), units or {})]
+        differences += _recompute(runs, stored_intervals, (from_ms, to_ms, step_ms), notices, unsettled or {})
         recomputation = _answer(bool(differences))
+        if unsettled and not differences:
+            recomputation = Check.NOT_CHECKED
+            reasons["recomputation"] = _UNSETTLED
         faults += differences
     return Proof(
         signature=signature,
@@ -220,7 +247,7 @@ def _check_run(gateway: GatewayRecords) -> _CheckedRun:
     results = _verify_blocks(gateway, kept, [])
     if any(fault.fault == "seq-gap" for result in results for fault in result.faults):
         # a gap may be declared by a record that stands far behind it
-        results = _verify_blocks(gateway, kept, _declared_gaps(results))
+        results = _verify_blocks(gateway, kept, [*_declared_gaps(results), *_later_gaps(gateway)])
     for result in results:
         for record in result.records:
             run.payloads.append(record.payload)
@@ -230,6 +257,7 @@ def _check_run(gateway: GatewayRecords) -> _CheckedRun:
             list_ = run.chain_faults if fault.fault in _CHAIN_FAULTS else run.signature_faults
             list_.append(_record_fault(gateway.gateway, fault.seq, fault.fault, fault.text))
         run.notices += [_gap_notice(gateway.gateway, gap) for gap in result.gaps]
+    run.chain_faults += _head_faults(gateway, results)
     for data in gateway.descriptor_records:
         try:
             record = open_record(data, gateway.key)
@@ -273,6 +301,33 @@ def _declared_gaps(results: Sequence[RunResult]) -> list[Gap]:
     ]
 
 
+def _later_gaps(gateway: GatewayRecords) -> Iterator[Gap]:
+    for data in gateway.event_records:
+        try:
+            record = open_record(data, gateway.key)
+        except RecordError:
+            # It declares nothing then; what is missing stays missing.
+            continue
+        body = record.payload.body
+        if record.payload.gateway == gateway.gateway and isinstance(body, Event) and body.name == "gap":
+            yield Gap.from_event(body)
+
+
+def _head_faults(gateway: GatewayRecords, results: Sequence[RunResult]) -> Iterator[ProofFault]:
+    """Whether the run ends where the chain does; records that came after the head was read may follow it."""
+    if gateway.head is None or not results:
+        return
+    seq, hash_ = gateway.head
+    last = results[-1].seq
+    if seq > last:
+        text = f"records {last + 1} to {seq} were committed and are missing"
+        yield _record_fault(gateway.gateway, last + 1, "tail-missing", text)
+    kept = {record.seq: record.hash for result in results for record in result.records}
+    if kept.get(seq, hash_) != hash_:
+        text = f"the head of the chain names {hash_.hex()[:16]}, but the record is {kept[seq].hex()[:16]}"
+        yield _record_fault(gateway.gateway, seq, "head-mismatch", text)
+
+
 def _record_fault(gateway: str, seq: int | None, fault: str, text: str) -> ProofFault:
     title = _CHAIN_FAULTS.get(fault) or _SIGNATURE_FAULTS.get(fault, "不是有效的签名记录")
     return ProofFault(
@@ -294,11 +349,98 @@ def _gap_notice(gateway: str, gap: Gap) -> ProofFault:
     )
 
 
+def _without_records(checked: Sequence[CheckedGateway], stored: Mapping[str, SeriesIntervals] | None) -> list[str]:
+    """The gateways that should have records and have none: those given, and those that series are named after."""
+    named = {series_id.split("/", 1)[0] for series_id in stored or ()} | {one.gateway for one in checked}
+    return sorted(named - {one.gateway for one in checked if one.records})
+
+
+def _meaning_faults(run: _CheckedRun, span: tuple[int, int], units: Mapping[str, str]) -> Iterator[ProofFault]:
+    """One fault for each descriptor that samples of the range need and that is missing or states another unit."""
+    gateway = run.checked.gateway
+    for descriptor_hash, seq in _first_uses(run, span):
+        descriptor = run.descriptors.get(descriptor_hash)
+        if descriptor is None and run.signature_faults:
+            # It may be the one that is not authentic, which is named already.
+            continue
+        if descriptor is None:
+            name = descriptor_hash.hex()[:16]
+            yield ProofFault(
+                gateway,
+                seq,
+                "descriptor-missing",
+                en=f"{gateway}, record {seq}: the descriptor {name}, which says what its words mean, is missing",
+                zh=f"{gateway} 第 {seq} 号记录：说明其数据含义的描述记录 {name} 缺失",
+            )
+            continue
+        for device in descriptor.devices:
+            for series in device.series:
+                series_id = f"{gateway}/{device.id}/{series.name}"
+                unit = units.get(series_id, series.unit)
+                if unit != series.unit:
+                    yield ProofFault(
+                        gateway,
+                        seq,
+                        "unit-differs",
+                        en=f"{series_id} from record {seq} on is in {series.unit}, but is taken for {unit}",
+                        zh=f"{series_id} 自第 {seq} 号记录起的单位为 {series.unit}，而计划按 {unit} 使用",
+                    )
+
+
+def _first_uses(run: _CheckedRun, span: tuple[int, int]) -> list[tuple[bytes, int]]:
+    """The descriptors that samples of the range name, in order, each with the seq of the first record that does."""
+    from_ms, to_ms = span
+    first_use = {
+        payload.descriptor: payload.seq
+        for payload in reversed(run.payloads)
+        if any(frame.times_ms[0] < to_ms and frame.times_ms[-1] >= from_ms for frame in payload.frames)
+    }
+    return sorted(first_use.items(), key=lambda item: item[1])
+
+
+def _meaning_notices(run: _CheckedRun, span: tuple[int, int], units: Mapping[str, str]) -> Iterator[ProofFault]:
+    """One notice for each change, within the range, of how the words of a series in ``units`` are read.
+
+    The gateway may sign a change of transformer ratio like any other: a reader has to know that there was one.
+    """
+    gateway = run.checked.gateway
+    known: dict[str, dict[str, object]] = {}
+    for descriptor_hash, seq in _first_uses(run, span):
+        descriptor = run.descriptors.get(descriptor_hash)
+        for device in descriptor.devices if descriptor is not None else ():
+            for series in device.series:
+                series_id = f"{gateway}/{device.id}/{series.name}"
+                if series_id not in units:
+                    continue
+                meaning: dict[str, object] = {
+                    "serial number": device.serial_number,
+                    "register": f"{series.function}/{series.address}",
+                    "type": f"{series.type} {series.order}",
+                    "scale": series.scale,
+                    "offset": series.offset,
+                }
+                before = known.get(series_id, meaning)
+                known[series_id] = meaning
+                changes = [
+                    f"{name} {before[name]} → {meaning[name]}" for name in meaning if before[name] != meaning[name]
+                ]
+                if changes:
+                    said = ", ".join(changes)
+                    yield ProofFault(
+                        gateway,
+                        seq,
+                        "meaning-changed",
+                        en=f"{series_id}: configured anew from record {seq} on, signed: {said}",
+                        zh=f"{series_id}：自第 {seq} 号记录起配置变更（已签名）：{said}",
+                    )
+
+
 def _recompute(
     runs: Sequence[_CheckedRun],
     stored: Mapping[str, SeriesIntervals],
     grid: tuple[int, int, int],
     notices: list[ProofFault],
+    unsettled: Mapping[str, Sequence[tuple[int, int]]],
 ) -> list[ProofFault]:
     """Compute again and compare; one fault for each series that differs, naming the first interval that does."""
     made: dict[str, SeriesIntervals] = {}
@@ -307,7 +449,10 @@ def _recompute(
         made |= intervals.columns
         for skipped in intervals.skipped:
             notices.append(_record_fault(run.checked.gateway, skipped.seq, "not-decoded", skipped.reason))
-    differences = [(series, _first_difference(kept, made.get(series), grid)) for series, kept in stored.items()]
+    differences = [
+        (series, _first_difference(kept, made.get(series), grid, unsettled.get(series.split("/", 1)[0], ())))
+        for series, kept in stored.items()
+    ]
     return [_difference_fault(series, difference) for series, difference in differences if difference is not None]
 
 
@@ -320,22 +465,29 @@ class _Difference:
 
 
 def _first_difference(
-    stored: SeriesIntervals, recomputed: SeriesIntervals | None, grid: tuple[int, int, int]
+    stored: SeriesIntervals,
+    recomputed: SeriesIntervals | None,
+    grid: tuple[int, int, int],
+    unsettled: Sequence[tuple[int, int]],
 ) -> _Difference | None:
-    """The earliest interval of the range in which stored and recomputed values are not the same."""
+    """The earliest interval of the range, unsettled spans left out, in which stored and recomputed values differ."""
     from_ms, to_ms, step_ms = grid
     inside = np.flatnonzero((stored.time_ms >= from_ms) & (stored.time_ms < to_ms))
     rows, misplaced = np.divmod(stored.time_ms[inside] - from_ms, step_ms)
     odd = np.flatnonzero((misplaced != 0) | (np.diff(rows, prepend=-1) <= 0))
     if odd.size:
         return _Difference(int(stored.time_ms[inside[odd[0]]]), "time", "no start of an interval, or one twice", "-")
+    starts = from_ms + step_ms * np.arange((to_ms - from_ms) // step_ms, dtype=np.int64)
+    settled = np.ones(starts.size, dtype=np.bool_)
+    for first_ms, last_ms in unsettled:
+        settled &= (starts < first_ms) | (starts >= last_ms)
     found: list[tuple[int, _Difference]] = []
     for column in (*_EXACT, *_ROUNDED):
         empty = 0.0 if column in _ZERO_WHEN_EMPTY else np.nan
         ours = np.full((to_ms - from_ms) // step_ms, empty)
         ours[rows] = getattr(stored, column)[inside]
         theirs = np.full(ours.size, empty) if recomputed is None else getattr(recomputed, column)
-        differing = np.flatnonzero(~_same(ours, theirs, RELATIVE_TOLERANCE if column in _ROUNDED else 0.0))
+        differing = np.flatnonzero(settled & ~_same(ours, theirs, RELATIVE_TOLERANCE if column in _ROUNDED else 0.0))
         if differing.size:
             row = int(differing[0])
             time_ms = from_ms + row * step_ms
@@ -343,7 +495,7 @@ def _first_difference(
     row_of = dict(zip(inside.tolist(), rows.tolist(), strict=True))
     ours_states = {(row_of[i], *rest) for i, *rest in _state_rows(stored) if i in row_of}
     theirs_states = set(_state_rows(recomputed)) if recomputed is not None else set()
-    unequal = sorted(ours_states ^ theirs_states)
+    unequal = sorted(row for row in ours_states ^ theirs_states if settled[row[0]])
     if unequal:
         row = unequal[0][0]
         texts = (
@@ -355,8 +507,10 @@ def _first_difference(
 
 
 def _same(ours: FloatArray, theirs: FloatArray, tolerance: float) -> npt.NDArray[np.bool_]:
-    close = np.abs(ours - theirs) <= tolerance * np.maximum(np.abs(ours), np.abs(theirs))
-    return np.asarray(close | (np.isnan(ours) & np.isnan(theirs)))
+    finite = np.isfinite(ours) & np.isfinite(theirs)
+    with np.errstate(invalid="ignore"):
+        close = np.abs(ours - theirs) <= tolerance * np.maximum(np.abs(ours), np.abs(theirs))
+    return np.asarray((finite & close) | (np.isnan(ours) & np.isnan(theirs)))
 
 
 def _state_rows(intervals: SeriesIntervals) -> list[tuple[int, int, int]]:

@@ -67,6 +67,14 @@ def transaction(connections: Pool) -> Iterator[Connection]:
         yield conn
 
 
+@contextmanager
+def snapshot(connections: Pool) -> Iterator[Connection]:
+    """As :func:`transaction`, but everything read in the block is of one moment, whatever others commit meanwhile."""
+    with transaction(connections) as conn:
+        conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        yield conn
+
+
 def place(url: str) -> str:
     """Where a database is, without user name and password, for messages."""
     parts = conninfo_to_dict(url)
@@ -94,7 +102,8 @@ def failures_in_words(url: str) -> Iterator[None]:
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
         if isinstance(error, psycopg.OperationalError) and error.sqlstate and not _is_loss(error.sqlstate):
             raise
-        reason = " ".join(str(error).split())
+        # libpq puts its own question, indented, below each failure; ours below asks the same and more.
+        reason = " ".join(line for line in str(error).splitlines() if not line.startswith("\t")).strip()
         raise DatabaseUnreachableError(
             f"database at {place(url)}: {reason}. Is the server running, and are host, port, user and password right?"
         ) from error

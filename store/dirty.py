@@ -69,6 +69,15 @@ def finish_dirty(conn: Connection, claim: DirtyDay) -> None:
     conn.execute("DELETE FROM dirty_mark WHERE id = ANY(%s)", (list(claim.token),))
 
 
+def dirty_days(conn: Connection, gateway: str, from_ms: int, to_ms: int) -> list[int]:
+    """The days of a gateway (starts, ms, UTC midnight) in [from_ms, to_ms) that wait to be computed."""
+    rows = conn.execute(
+        "SELECT DISTINCT epoch_ms(day) FROM dirty_mark WHERE gateway = %s AND day >= %s AND day < %s ORDER BY 1",
+        (gateway, instant(from_ms), instant(to_ms)),
+    )
+    return [int(day) for (day,) in rows]
+
+
 def dirty_count(conn: Connection, gateway: str | None = None) -> int:
     """How many gateway-days wait, those being worked on included."""
     row = conn.execute(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 
 import psycopg
@@ -15,6 +15,7 @@ from store.partitions import ensure_partitions
 
 NO_HASH = bytes(32)
 _FETCH_ROWS = 256
+_NEIGHBOURING_ROWS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +173,13 @@ def read_records(
     to_ms: int | None = None,
     first_seq: int | None = None,
     last_seq: int | None = None,
-) -> Iterator[StoredRecord]:
+    kind: int | None = None,
+) -> Generator[StoredRecord, None, None]:
     """The records of a gateway in the order of their sequence numbers, through a cursor on the server.
 
     ``from_ms`` and ``to_ms`` (half-open, UTC) select the records that have samples in between, or that were closed in
     between when they hold no samples; ``first_seq`` and ``last_seq`` are inclusive. All conditions given must hold.
+    Who does not read to the end closes the generator, which closes the cursor.
     """
     condition, parameters = _range(gateway, from_ms, to_ms)
     if first_seq is not None:
@@ -185,10 +188,26 @@ def read_records(
     if last_seq is not None:
         condition += sql.SQL(" AND seq <= %(last_seq)s")
         parameters["last_seq"] = last_seq
+    if kind is not None:
+        condition += sql.SQL(" AND kind = %(kind)s")
+        parameters["kind"] = kind
     # Outside a transaction block a cursor on the server must be held, inside it must not: held ones are copied out.
     with conn.cursor("records", withhold=conn.autocommit) as cursor:
         cursor.itersize = _FETCH_ROWS
         cursor.execute(_SELECT_RECORD + condition + sql.SQL(" ORDER BY seq, time"), parameters, binary=True)
+        for row in cursor:
+            yield StoredRecord(*row)
+
+
+def records_before(conn: Connection, gateway: str, seq: int) -> Generator[StoredRecord, None, None]:
+    """The records of a gateway with a lower sequence number, the highest first, through a cursor on the server."""
+    with conn.cursor("records_before", withhold=conn.autocommit) as cursor:
+        cursor.itersize = _NEIGHBOURING_ROWS
+        cursor.execute(
+            _SELECT_RECORD + sql.SQL("gateway = %s AND seq < %s ORDER BY seq DESC, time DESC"),
+            (gateway, seq),
+            binary=True,
+        )
         for row in cursor:
             yield StoredRecord(*row)
 
@@ -204,14 +223,16 @@ def descriptor_record(conn: Connection, gateway: str, hash: bytes) -> StoredReco
 
 
 def content_digest(conn: Connection, gateway: str, from_ms: int, to_ms: int) -> bytes:
-    """SHA-256 over the SHA-256 of the stored bytes of each record of a range (as :func:`read_records`), by sequence.
+    """SHA-256 over number (int64, big-endian) and SHA-256 of the stored bytes of each record of a range, by number.
 
-    Computed from the bytes themselves, not from the stored hashes: it changes when any byte of any record changes.
+    The range is that of :func:`read_records`. Computed from the bytes themselves, not from the stored hashes: it
+    changes when any byte of any record changes, and when a record is kept under another number.
     """
     condition, parameters = _range(gateway, from_ms, to_ms)
     row = conn.execute(
         sql.SQL(
-            "SELECT sha256(coalesce(string_agg(sha256(data), ''::bytea ORDER BY seq, time), ''::bytea))"
+            "SELECT sha256(coalesce("
+            "string_agg(int8send(seq) || sha256(data), ''::bytea ORDER BY seq, time), ''::bytea))"
             " FROM record WHERE "
         )
         + condition,

@@ -199,6 +199,19 @@ def test_an_amended_plan_shows_every_revision(client: TestClient, factory: Store
     assert "not a pre-registration" in html
 
 
+def test_periods_are_named_by_their_first_and_last_day(untouched_client: TestClient) -> None:
+    html = page(untouched_client, PROJECT)
+    assert "基准期 2025-07-01 至 2025-08-09" in html
+    assert "报告期 2025-08-17 至 2025-09-15" in html
+    assert "报告期 2025-08-17 至 2025-09-15" in page(untouched_client, "/")
+
+
+def test_an_error_page_says_in_the_readers_language_what_to_do(untouched_client: TestClient) -> None:
+    answer = untouched_client.get("/projects/none", params={"lang": "zh"})
+    assert "请从项目列表进入" in answer.text
+    assert "no project" in answer.text
+
+
 @pytest.mark.parametrize(
     ("address", "status"),
     [

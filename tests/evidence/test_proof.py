@@ -171,6 +171,55 @@ def test_a_signed_gap_is_a_notice_even_when_declared_much_later() -> None:
     assert not plant.prove(plant.kept(without=(310,))).proven
 
 
+def test_a_gap_that_a_record_after_the_run_declares_is_signed_all_the_same() -> None:
+    plant = make_plant(lost=range(300, 310))
+    run, declaring = plant.kept()[:-1], plant.records[-1].data
+    assert plant.prove(run).chain is Check.FAIL
+    assert plant.prove(run, event_records=[declaring]).chain is Check.PASS
+    assert plant.prove(run, event_records=[flip(plant.records[-1])[1]]).chain is Check.FAIL
+    stranger = make_plant("gw-02", lost=range(300, 310)).records[-1].data
+    assert plant.prove(run, event_records=[stranger]).chain is Check.FAIL
+
+
+def test_a_run_that_does_not_reach_the_head_lacks_its_end(plant: Plant) -> None:
+    head = (plant.records[-1].seq, plant.records[-1].hash)
+    assert plant.prove(head=head).proven
+    proof = plant.prove(plant.kept()[:-3], head=head)
+    assert (proof.signature, proof.chain) == (Check.PASS, Check.FAIL)
+    assert [(fault.seq, fault.fault) for fault in proof.faults[:1]] == [(RECORDS - 1, "tail-missing")]
+    assert [fault.fault for fault in plant.prove(head=(head[0], bytes(32))).faults] == ["head-mismatch"]
+
+
+def test_an_infinite_stored_value_is_no_close_one(plant: Plant) -> None:
+    increase = plant.intervals[ENERGY].increase.copy()
+    increase[7] = np.inf
+    assert not plant.prove(stored={ENERGY: replace(plant.intervals[ENERGY], increase=increase)}).proven
+
+
+def test_a_series_that_is_read_otherwise_from_a_record_on_is_told() -> None:
+    """A transformer ratio that is halved with the retrofit halves the energy: signed, proven, and not to be hidden."""
+    key = SigningKey.generate()
+    writer = ChainWriter("gw-01", key, boot_id=bytes(16))
+    halved = replace(METER, series=(replace(METER.series[0], scale=0.018), *METER.series[1:]))
+    records, descriptors = [], {}
+    for part, meter in enumerate((METER, halved)):
+        descriptor = Descriptor("gw-01", "test", "Asia/Shanghai", (meter,))
+        records.append(writer.append(descriptor, time_ms=START_MS))
+        descriptors[records[-1].hash] = descriptor
+        frame = FrameBuilder(0, 1, 3, 0, 4)
+        for poll in range(12):
+            frame.add(START_MS + (12 * part + poll) * 300_000, STATUS_OK, (0, 12 * part + poll, 5, 1), 5)
+        records.append(writer.append((frame.build(),), time_ms=START_MS))
+    built = build_intervals([record.payload for record in records], descriptors, START_MS, START_MS + 2 * HOUR_MS)
+    run = GatewayRecords("gw-01", key.public, 1, None, [(record.seq, record.data) for record in records])
+    proof = prove([run], built.columns, START_MS, START_MS + 2 * HOUR_MS, units={ENERGY: "unit", POWER: "unit"})
+    assert proof.proven
+    [notice] = proof.notices
+    assert (notice.seq, notice.fault) == (4, "meaning-changed")
+    assert notice.en.startswith(ENERGY)
+    assert "scale 0.036 → 0.018" in notice.en
+
+
 def test_a_run_from_the_middle_of_a_chain_needs_its_descriptor(plant: Plant) -> None:
     kept = plant.kept()[400:]
     begin = START_MS + 410 * QUARTER_HOUR_MS

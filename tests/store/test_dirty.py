@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from store.database import Connection, connect
-from store.dirty import claim_dirty, dirty_count, finish_dirty, mark_dirty
+from store.dirty import claim_dirty, dirty_count, dirty_days, finish_dirty, mark_dirty
 
 DAY = 86_400_000
 MONDAY = 20_000 * DAY
@@ -84,3 +84,12 @@ def test_days_are_counted_by_gateway(conn: Connection) -> None:
     mark_dirty(conn, "gw-02", [MONDAY])
     mark_dirty(conn, "gw-03", [])
     assert (dirty_count(conn), dirty_count(conn, "gw-01"), dirty_count(conn, "gw-03")) == (3, 2, 0)
+
+
+def test_the_days_that_wait_are_listed_once_each(conn: Connection) -> None:
+    day = 86_400_000
+    mark_dirty(conn, "gw-01", [0, day, 2 * day])
+    mark_dirty(conn, "gw-01", [day])
+    mark_dirty(conn, "gw-02", [day])
+    assert dirty_days(conn, "gw-01", day, 3 * day) == [day, 2 * day]
+    assert dirty_days(conn, "gw-03", 0, 3 * day) == []

@@ -27,6 +27,7 @@ from store.records import (
     read_head,
     read_records,
     record_hashes,
+    records_before,
 )
 
 MINUTE = 60_000
@@ -182,7 +183,8 @@ def test_a_descriptor_is_found_by_its_hash_only_when_it_is_one(conn: Connection)
 def test_the_content_digest_is_the_hash_of_the_hashes_of_the_bytes(conn: Connection) -> None:
     stored = minutes(3)
     insert_records(conn, list(reversed(stored)))
-    expected = hashlib.sha256(b"".join(hashlib.sha256(r.data).digest() for r in stored)).digest()
+    parts = [r.seq.to_bytes(8, "big") + hashlib.sha256(r.data).digest() for r in stored]
+    expected = hashlib.sha256(b"".join(parts)).digest()
     assert content_digest(conn, "gw-01", BEGIN, BEGIN + 3 * MINUTE) == expected
     assert content_digest(conn, "gw-01", BEGIN, BEGIN + 2 * MINUTE) != expected
     assert content_digest(conn, "gw-02", BEGIN, BEGIN + 3 * MINUTE) == hashlib.sha256(b"").digest()
@@ -193,6 +195,21 @@ def test_one_flipped_byte_changes_the_content_digest(conn: Connection) -> None:
     before = content_digest(conn, "gw-01", BEGIN, BEGIN + 3 * MINUTE)
     conn.execute("UPDATE record SET data = set_byte(data, 3, get_byte(data, 3) # 1) WHERE seq = 2")
     assert content_digest(conn, "gw-01", BEGIN, BEGIN + 3 * MINUTE) != before
+
+
+def test_another_number_changes_the_content_digest(conn: Connection) -> None:
+    insert_records(conn, minutes(3))
+    before = content_digest(conn, "gw-01", BEGIN, BEGIN + 3 * MINUTE)
+    conn.execute("UPDATE record SET seq = 77 WHERE seq = (SELECT max(seq) FROM record)")
+    assert content_digest(conn, "gw-01", BEGIN, BEGIN + 3 * MINUTE) != before
+
+
+def test_records_before_a_number_come_in_reverse(conn: Connection) -> None:
+    stored = minutes(12)
+    insert_records(conn, stored)
+    before = records_before(conn, "gw-01", stored[9].seq)
+    assert [record.seq for record in before] == [record.seq for record in reversed(stored[:9])]
+    assert list(records_before(conn, "gw-02", stored[9].seq)) == []
 
 
 def test_the_chain_begins_at_nothing_and_advances(conn: Connection) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from evidence.columns import FloatArray, IntArray, decode_raw, scale_values, stack
-from evidence.counters import CounterRules, Replacement
+from evidence.counters import HORIZON_MS, CounterRules, Replacement
 from wire.descriptor import Descriptor, Device, Series
 from wire.event import Event
 from wire.record import Frame, Payload
@@ -148,7 +148,7 @@ def collect_readings(
 
 
 def collect_replacements(ordered: Sequence[Payload], skipped: list[SkippedRecord]) -> dict[str, list[Replacement]]:
-    """Signed meter changes by full series id; events that lack a field are added to ``skipped``."""
+    """Signed meter changes by full series id; events that lack a field, or come late, are added to ``skipped``."""
     replacements: dict[str, list[Replacement]] = defaultdict(list)
     for payload in ordered:
         if not isinstance(payload.body, Event) or payload.body.name != "meter_replaced":
@@ -160,6 +160,11 @@ def collect_replacements(ordered: Sequence[Payload], skipped: list[SkippedRecord
             # noticed by the gateway itself, which cannot know the readings: nothing to bridge with
             continue
         time_ms = detail.get("time_ms", payload.time_ms)
+        if isinstance(time_ms, int) and abs(time_ms - payload.time_ms) > HORIZON_MS:
+            # A day is computed from the records around it: what is stated later would not be among them.
+            reason = "a meter change has to be stated within an hour of it"
+            skipped.append(SkippedRecord(payload.seq, reason))
+            continue
         if (
             isinstance(device, str)
             and isinstance(series, str)

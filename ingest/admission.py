@@ -252,6 +252,9 @@ def _interpret(decision: Decision, fresh: Sequence[Arrival], history: History) -
             decision.interpreters[arrival.record.hash] = Interpreter(payload.body)
         if not payload.frames:
             decision.records.append(Admitted(arrival, None, None, 0))
+            if isinstance(payload.body, Event) and payload.body.name == "meter_replaced":
+                # It says how a counter goes on, whether or not samples come with it.
+                _mark_days(decision, payload.time_ms, payload.time_ms)
             continue
         frames = payload.frames
         interpreter = decision.interpreters.get(payload.descriptor) or history.interpreter(payload.descriptor)
@@ -262,7 +265,8 @@ def _interpret(decision: Decision, fresh: Sequence[Arrival], history: History) -
         first_ms, last_ms = _sample_span(frames)
         samples = interpreter.samples(frames) if interpreter else 0
         decision.records.append(Admitted(arrival, first_ms, last_ms, samples))
-        _mark_days(decision, first_ms, last_ms)
+        for frame in frames:
+            _mark_sampled_days(decision, frame)
     if newest:
         decision.latest = newest[0].latest(newest[1])
     for descriptor_hash, seqs in unknown.items():
@@ -277,6 +281,16 @@ def _sample_span(frames: Sequence[Frame]) -> tuple[int, int]:
 def _mark_days(decision: Decision, first_ms: int | None, last_ms: int | None) -> None:
     if first_ms is not None and last_ms is not None:
         decision.dirty_days.update(utc_days(first_ms - MARGIN_MS, last_ms + MARGIN_MS))
+
+
+def _mark_sampled_days(decision: Decision, frame: Frame) -> None:
+    first_ms, last_ms = frame.times_ms[0], frame.times_ms[-1]
+    if last_ms - first_ms <= DAY_MS:
+        _mark_days(decision, first_ms, last_ms)
+        return
+    # A clock that was set while the frame was filled: the decades in between hold nothing.
+    for time_ms in frame.times_ms:
+        _mark_days(decision, time_ms, time_ms)
 
 
 def _note_holes(decision: Decision, fresh: Sequence[Arrival], stored: _Stored, gaps: Sequence[Gap]) -> None:

@@ -16,7 +16,7 @@ from store.dirty import mark_dirty
 from store.gateways import gateways
 from store.incidents import add_incident
 from store.latest import LatestValue, upsert_latest
-from store.quarantine import add_quarantine
+from store.quarantine import add_quarantine, quarantine_bytes, quarantine_count
 from store.records import NewRecord, advance_head, insert_records, lock_head
 from wire.keys import VerifyingKey
 from wire.receipt import Acknowledgement
@@ -24,6 +24,14 @@ from wire.receipt import Acknowledgement
 KEYS_RELOAD_SECONDS = 1.0
 """How often at most the registered keys are read again because of a gateway or key that is not known."""
 
+QUARANTINE_BYTES = 256 * 1024 * 1024
+"""How much is kept of what is not authentic. Anyone who may publish can make it grow; the disk is for records."""
+
+QUARANTINE_FULL = "quarantine-full"
+"""Incident, of no gateway: what is refused from now on is counted and not kept, until the quarantine is emptied."""
+
+_QUARANTINE_ROW_BYTES = 512
+_QUARANTINE_LOOK_SECONDS = 60.0
 _REPEATS_KEPT = 65_536
 
 
@@ -63,11 +71,15 @@ class AdmissionTransactions:
     """Admits batches. Not to be shared between threads; several processes may admit into one database.
 
     Bytes that are sent again and again are put on file once: a gateway whose key is not registered keeps sending until
-    it is acknowledged.
+    it is acknowledged. Beyond ``quarantine_limit`` bytes nothing more is put on file.
     """
 
-    def __init__(self, connections: Pool) -> None:
+    def __init__(self, connections: Pool, *, quarantine_limit: int = QUARANTINE_BYTES) -> None:
         self._connections = connections
+        self._quarantine_limit = quarantine_limit
+        self._quarantine_room = 0
+        self._quarantine_looked = float("-inf")
+        self._quarantine_full = False
         self._keys: dict[str, VerifyingKey] = {}
         self._keys_read = float("-inf")
         self._interpreters = Interpreters()
@@ -148,6 +160,9 @@ class AdmissionTransactions:
 
     def _quarantine(self, conn: Connection, rejected: Sequence[Rejection], committed: Committed) -> list[bytes]:
         """Put what was rejected on file, unless it is there; return the identities of what was added."""
+        if not rejected:
+            return []
+        self._look_into_quarantine(conn)
         added: dict[bytes, None] = {}
         for rejection in rejected:
             message = rejection.message
@@ -155,10 +170,29 @@ class AdmissionTransactions:
             if identity in self._refused or identity in added:
                 committed.tally.duplicates += 1
                 continue
+            committed.tally.quarantined += 1
+            size = len(message.data) + _QUARANTINE_ROW_BYTES
+            if size > self._quarantine_room:
+                self._note_full_quarantine(conn)
+                continue
+            self._quarantine_room -= size
             add_quarantine(conn, message.topic, rejection.reason, rejection.detail, message.data, message.received_ms)
             added[identity] = None
-            committed.tally.quarantined += 1
         return list(added)
+
+    def _look_into_quarantine(self, conn: Connection) -> None:
+        """Measure the room that is left, now and then: others fill it too, and people empty it."""
+        if time.monotonic() - self._quarantine_looked < _QUARANTINE_LOOK_SECONDS:
+            return
+        kept = quarantine_bytes(conn) + _QUARANTINE_ROW_BYTES * quarantine_count(conn)
+        self._quarantine_room = self._quarantine_limit - kept
+        self._quarantine_looked = time.monotonic()
+        self._quarantine_full = self._quarantine_full and self._quarantine_room <= self._quarantine_limit // 2
+
+    def _note_full_quarantine(self, conn: Connection) -> None:
+        if not self._quarantine_full:
+            self._quarantine_full = True
+            add_incident(conn, "", QUARANTINE_FULL, None, {"limit_bytes": self._quarantine_limit}, None, now_ms())
 
 
 class _Recent:

@@ -47,6 +47,12 @@ def quarantine_count(conn: Connection) -> int:
     return 0 if row is None else int(row[0])
 
 
+def quarantine_bytes(conn: Connection) -> int:
+    """How many bytes were refused and are kept."""
+    row = conn.execute("SELECT coalesce(sum(octet_length(data)), 0) FROM quarantine").fetchone()
+    return 0 if row is None else int(row[0])
+
+
 def quarantine_reasons(conn: Connection) -> dict[str, int]:
     """How many messages were refused, by reason."""
     return dict(conn.execute("SELECT reason, count(*) FROM quarantine GROUP BY reason ORDER BY reason").fetchall())

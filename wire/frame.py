@@ -95,10 +95,12 @@ class FrameBuilder:
         return len(self._times) >= MAXIMUM_SAMPLES_A_FRAME
 
     def add(self, time_ms: int, status: int, words: Sequence[int] | None, round_trip_ms: int) -> None:
-        """Add one read. ``words`` are needed exactly when ``status`` is 0; times may not fall (a clock step starts a
-        new frame: build this one first)."""
+        """Add one read. ``words`` are needed exactly when ``status`` is 0; times may not fall, nor jump by more than
+        2^32 ms (a clock step starts a new frame: build this one first)."""
         if self._times and time_ms < self._times[-1]:
             raise ValueError("the times of a frame may not fall; build the frame before the clock is set back")
+        if self._times and time_ms - self._times[-1] > _MAXIMUM_DELTA_MS:
+            raise ValueError("two reads of a frame are at most 2^32 ms apart; build the frame when the clock is set")
         if (status == STATUS_OK) != (words is not None):
             raise ValueError("a good read has words, a failed one has none")
         if words is not None:

@@ -131,6 +131,20 @@ def test_a_clock_that_is_set_leaves_an_event_and_no_impossible_frame(tmp_path: P
     assert [frame.times_ms[0] for frame in records[1].payload.frames] == [START, START - 3_600_000]
 
 
+def test_a_clock_that_is_set_forward_by_decades_costs_no_reads(tmp_path: Path) -> None:
+    """A gateway without a battery starts in 1970 and learns the time when the network is there."""
+
+    async def work(recorder: Recorder, clock: SettableClock) -> None:
+        recorder.add(0, 1, BLOCK, Reading(60_000, STATUS_OK, noise(), 1))
+        clock.step_ms = 1
+        recorder.add(0, 1, BLOCK, Reading(START, STATUS_OK, noise(), 1))
+        await recorder.flush()
+
+    records = asyncio.run(recorded(work, tmp_path))
+    frames = [frame for record in records for frame in record.payload.frames]
+    assert [frame.times_ms for frame in frames] == [(60_000,), (START,)]
+
+
 def config_with_uplink(directory: Path, modbus_port: int, broker_port: int, server_key: str) -> Any:
     text = f"""
 gateway: gw-01

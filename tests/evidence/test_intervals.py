@@ -352,6 +352,23 @@ def test_another_meter_is_bridged_only_by_a_signed_event(declared: bool) -> None
     assert not built.skipped
 
 
+def test_a_meter_change_that_is_stated_days_later_bridges_nothing() -> None:
+    """A day computed alone would not see the statement, the same day within a year would: it must not matter."""
+    chain = Chain.begin().descriptor(meter(scale=0.01)).readings(every_minute(30))
+    chain.descriptor(meter(scale=0.1, serial_number="B2"))
+    chain.readings([(START_MS + (30 + i) * MINUTE_MS, i, 5000, 0) for i in range(31)])
+    detail: dict[str, int | float | str | bytes] = {
+        "device": "meter-1",
+        "series": "energy",
+        "final_reading": 12.06,
+        "first_reading": 0.0,
+        "time_ms": START_MS + 29 * MINUTE_MS + 30_000,
+    }
+    built = chain.event(Event("meter_replaced", detail), START_MS + 3 * 86_400_000).build()
+    assert built.columns[ENERGY].increase.tolist() == pytest.approx([1.05, 0.98, 1.5, 1.5])
+    assert [one.reason for one in built.skipped] == ["a meter change has to be stated within an hour of it"]
+
+
 def test_records_that_cannot_be_read_are_reported_and_not_guessed() -> None:
     chain = Chain.begin().descriptor(meter()).readings(every_minute(61), per_record=20)
     chain.payloads[2] = replace(chain.payloads[2], descriptor=b"\xee" * 32)

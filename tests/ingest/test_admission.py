@@ -16,6 +16,7 @@ from ingest.readings import Interpreter
 from store.records import ChainHead
 from wire.chain import ChainWriter
 from wire.event import Event, Gap
+from wire.frame import FrameBuilder
 from wire.record import ZERO_HASH, Record
 from wire.topics import record_topic
 
@@ -106,6 +107,29 @@ def test_any_order_with_loss_and_duplication_converges_when_sent_again(
     assert memory.head == ChainHead(len(made), made[-1].hash)
     assert {seq: record.hash for seq, record in memory.records.items()} == {r.seq: r.hash for r in made}
     assert set(memory.kinds()) <= {"hole", "unknown-descriptor"}
+
+
+def test_a_clock_that_was_set_marks_the_days_of_samples_only(gateway: Any) -> None:
+    memory = Memory()
+    memory.receive(*gateway.make(2))
+    years = 20 * 365 * DAY_MS
+    now_ms = gateway.time_ms + DAY_MS // 2 - gateway.time_ms % DAY_MS
+    within, across = FrameBuilder(0, 1, 3, 0, 3), FrameBuilder(0, 1, 3, 0, 3)
+    within.add(now_ms - years, 0, [0, 1, 2], 3)
+    across.add(now_ms - 40 * DAY_MS, 0, [0, 1, 2], 3)
+    across.add(now_ms, 0, [0, 2, 2], 3)
+    decision = memory.receive(gateway.chain.append((within.build(), across.build()), time_ms=now_ms))
+    sampled = (now_ms - years, now_ms - 40 * DAY_MS, now_ms)
+    assert decision.dirty_days == {time_ms // DAY_MS * DAY_MS for time_ms in sampled}
+
+
+def test_a_signed_meter_change_marks_its_day_without_samples(gateway: Any) -> None:
+    memory = Memory()
+    memory.receive(*gateway.make(2))
+    noon_ms = gateway.time_ms - gateway.time_ms % DAY_MS + DAY_MS // 2
+    change = {"device": "meter-1", "series": "energy", "final_reading": 5.0, "first_reading": 0.0}
+    decision = memory.receive(gateway.chain.append(Event("meter_replaced", change), time_ms=noon_ms))
+    assert decision.dirty_days == {noon_ms - DAY_MS // 2}
 
 
 def _contiguous(records: Mapping[int, Record]) -> int:

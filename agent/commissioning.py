@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from agent import drivers
 from agent.clock import SystemClock
-from agent.config import GatewayConfig
+from agent.config import ConnectionConfig, GatewayConfig
 from agent.description import requests_of
 from agent.drivers import Reading
 from agent.models import load_template
@@ -110,7 +110,7 @@ async def read_once(config: GatewayConfig) -> list[DeviceRead]:
                     readings.append((block, reading))
                     if reading.status in (STATUS_TIMEOUT, STATUS_CONNECTION):
                         break
-                faults = tuple(_faults(readings)) if opened else (_STATUS_TEXTS[STATUS_CONNECTION],)
+                faults = tuple(_faults(readings)) if opened else (_unreachable(connection),)
                 series = device.effective_series()
                 values = {}
                 for name, one in series.items():
@@ -122,6 +122,11 @@ async def read_once(config: GatewayConfig) -> list[DeviceRead]:
         finally:
             link.close()
     return reads
+
+
+def _unreachable(connection: ConnectionConfig) -> str:
+    place = f"{connection.host}:{connection.port}"
+    return f"{_STATUS_TEXTS[STATUS_CONNECTION]} to {place}: is the device on, and are host and port right?"
 
 
 def _words(readings: list[tuple[Block, Reading]], function: int, address: int, count: int) -> tuple[int, ...] | None:

@@ -19,7 +19,7 @@ from agent import drivers
 from agent.errors import ConfigurationError
 from agent.models import Limits, Ratio, SeriesKind, SeriesModel, load_template, model_names
 from wire.document import Document, DocumentModel, problem, read_document, suggestion, validate_document
-from wire.errors import DocumentError, KeyFormatError
+from wire.errors import DocumentError, KeyFormatError, fault_text
 from wire.keys import VerifyingKey
 from wire.limits import MAXIMUM_DEVICES, MAXIMUM_REGISTERS, MAXIMUM_SERIES
 from wire.topics import valid_identifier
@@ -268,7 +268,7 @@ def load_config(path: Path) -> GatewayConfig:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: cannot be read: {error}") from error
+        raise ConfigurationError(f"{path}: cannot be read: {fault_text(error)}") from error
     return parse_config(text, str(path), path.resolve().parent)
 
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from agent.errors import ConfigurationError
-from wire.errors import KeyFormatError
+from wire.errors import KeyFormatError, fault_text
 from wire.keys import SigningKey
 
 
@@ -18,7 +18,7 @@ def load_key(path: Path) -> SigningKey:
     except FileNotFoundError as error:
         raise ConfigurationError(f"{path}: no key; make it with: shopfloor agent key CONFIG") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: cannot be read as a key: {error}") from error
+        raise ConfigurationError(f"{path}: cannot be read as a key: {fault_text(error)}") from error
     if mode & 0o077:
         raise ConfigurationError(f"{path}: other users may read this key; run: chmod 600 {path}")
     try:
@@ -43,4 +43,4 @@ def write_key(path: Path, key: SigningKey) -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise ConfigurationError(f"{path}: cannot be written: {error}") from error
+        raise ConfigurationError(f"{path}: cannot be written: {fault_text(error)}") from error

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from agent.errors import SpoolError
+from wire.errors import fault_text
 from wire.event import Gap
 from wire.record import ZERO_HASH, Kind, Record
 
@@ -372,7 +373,7 @@ def _lock(directory: Path) -> IO[bytes]:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = (directory / "lock").open("ab")
     except OSError as error:
-        raise SpoolError(f"{directory}: cannot be used as data directory: {error}") from error
+        raise SpoolError(f"{directory}: cannot be used as data directory: {fault_text(error)}") from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

@@ -22,6 +22,8 @@ FAULTS_SHOWN = 20
 CHECKS = ("signature", "chain", "log", "timestamp", "recomputation")
 """The proof strip, in the order of reading."""
 DAYS_A_WEEK = 7
+INTERCEPT = "intercept"
+"""Name of the coefficient that belongs to no variable."""
 
 
 def project_view(dossier: Json, text: Catalogue) -> dict[str, Any]:
@@ -47,7 +49,7 @@ def project_view(dossier: Json, text: Catalogue) -> dict[str, Any]:
         ],
         "in_time": plan["registered_before_reporting"],
         "plan_hash": plan["hash"],
-        "periods": plan["periods"],
+        "periods": [{"name": one["name"], "days": _days_text(one, text)} for one in plan["periods"]],
         "series": [_series_view(name, series, dossier, text) for name, series in plan["series"].items()],
         "gateways": [
             {
@@ -74,7 +76,7 @@ def summary_view(dossier: Json, text: Catalogue) -> dict[str, Any]:
     return {
         **{key: view[key] for key in ("id", "enterprise", "boundary")},
         "path": quote(view["id"], safe=""),
-        "reporting": f"[{reporting['start']}, {reporting['end']})",
+        "reporting": _days_text(reporting, text),
         "kpis": [kpi_view(kpi, text, proven=proof["proven"]) for kpi in dossier["evaluation"]["kpis"]],
         "checks": _checks(proof, text),
         "failure": None,
@@ -143,6 +145,12 @@ def _checks(proof: Json, text: Catalogue) -> list[dict[str, str]]:
 
 def _clock_text(iso: str) -> str:
     return iso[:19].replace("T", " ")
+
+
+def _days_text(period: Json, text: Catalogue) -> str:
+    """First and last day, as people name a period; the plan names the first day after it."""
+    last = date.fromisoformat(period["end"]) - timedelta(days=1)
+    return text("project.days_range", first=period["start"], last=last.isoformat())
 
 
 def _interval(interval: Sequence[float] | None, digits: int) -> str:
@@ -233,6 +241,9 @@ def _scatter(dossier: Json, text: Catalogue) -> dict[str, Any] | None:
         used = [row for row in table["rows"] if row["period"] == period and row["used"]]
         return [[row["values"][table["output"]], row["values"][table["energy"]], row["day"]] for row in used]
 
+    before, after = points("baseline"), points("reporting")
+    if not before and not after:
+        return None
     return {
         "kpi_path": quote(kpi_id, safe=""),
         "data": {
@@ -243,8 +254,8 @@ def _scatter(dossier: Json, text: Catalogue) -> dict[str, Any] | None:
                 "output": f"{text('project.output')} [{output}/{day}]",
                 "energy": f"{text('project.energy')} [{energy}/{day}]",
             },
-            "before": points("baseline"),
-            "after": points("reporting"),
+            "before": before,
+            "after": after,
             "line": table["line"],
         },
     }
@@ -256,10 +267,7 @@ def _model_view(kpi: Json, text: Catalogue) -> dict[str, Any]:
     parameters = model.get("p")
     written: list[tuple[str, str | None]] = [
         (text("model.kind"), text(f"model.kinds.{model['kind']}")),
-        *(
-            (text("model.coefficient", name=one["name"]), _coefficient(one, text))
-            for one in model.get("coefficients", ())
-        ),
+        *((_coefficient_name(one["name"], text), _coefficient(one, text)) for one in model.get("coefficients", ())),
         (text("model.r2"), _optional(model.get("r2"), 3)),
         (text("model.cv_rmse", p=parameters), _optional_percent(model.get("cv_rmse"))),
         (text("model.nmbe", p=parameters), _optional_percent(model.get("nmbe"))),
@@ -273,6 +281,10 @@ def _model_view(kpi: Json, text: Catalogue) -> dict[str, Any]:
     ]
     facts = [(label, value) for label, value in written if value is not None]
     return {"id": kpi["id"], "name": text(f"kpi.{kpi['kind']}"), "facts": facts}
+
+
+def _coefficient_name(name: str, text: Catalogue) -> str:
+    return text("model.intercept") if name == INTERCEPT else text("model.coefficient", name=name)
 
 
 def _coefficient(coefficient: Json, text: Catalogue) -> str:
@@ -306,7 +318,10 @@ def _optional_percent(value: float | None) -> str | None:
 
 
 def _labelled(series: Mapping[str, Json], text: Catalogue) -> dict[str, dict[str, str]]:
-    return {name: {"label": f"{name} [{unit_text(one['unit'], text)}]"} for name, one in series.items()}
+    return {
+        name: {"label": f"{name} · {text('quantity.' + one['quantity'])} [{unit_text(one['unit'], text)}]"}
+        for name, one in series.items()
+    }
 
 
 def _calendar(name: str, coverage: Json, text: Catalogue, label: str) -> dict[str, Any]:
@@ -350,8 +365,8 @@ def _series_view(name: str, series: Json, dossier: Json, text: Catalogue) -> dic
     totals = dossier["evaluation"]["totals"].get(name)
     return {
         "name": name,
-        "quantity": series["quantity"],
+        "quantity": text(f"quantity.{series['quantity']}"),
         "unit": unit_text(series["unit"], text),
         "sources": series["from"],
-        "total": NO_VALUE if totals is None else number(totals["sum"], 2),
+        "total": NO_VALUE if totals is None or totals["coverage"] == 0 else number(totals["sum"], 2),
     }

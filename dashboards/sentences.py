@@ -38,18 +38,17 @@ def verdict_sentence(kpi: Mapping[str, Any], text: Catalogue, *, proven: bool) -
     Without proof it says so and concludes nothing: the computed value is then named for fault-finding only.
     """
     change, interval, target, verdict = kpi["change"], kpi["interval"], kpi["target"], str(kpi["verdict"])
-    subject = text(f"sentence.subject.{kpi['kind']}")
+    subject, topic = text(f"sentence.subject.{kpi['kind']}"), text(f"kpi.{kpi['kind']}")
     if verdict == INSUFFICIENT_DATA or change is None or interval is None:
-        return _insufficient(kpi, subject, text)
+        return _insufficient(kpi, topic, text)
     digits = percent_digits((change, *interval), target)
     values = {
         "change": direction(change, text, digits),
-        "low": percent(interval[0], digits, signed=True),
-        "high": percent(interval[1], digits, signed=True),
+        "range": range_text(interval, text, digits),
         "confidence": confidence_text(kpi["confidence"]),
     }
     if not proven:
-        return text("sentence.not_proven", subject=subject, finding=text("sentence.with_interval", **values))
+        return text("sentence.not_proven", topic=topic, finding=text("sentence.with_interval", **values))
     if target is None:
         return text("sentence.without_target", subject=subject, **values)
     return text(f"sentence.{verdict}", subject=subject, target=direction(target, text, digits), **values)
@@ -63,6 +62,16 @@ def direction(change: float, text: Catalogue, digits: int) -> str:
     return text("sentence.decrease" if change < 0 else "sentence.increase", size=size)
 
 
+def range_text(interval: Sequence[float], text: Catalogue, digits: int) -> str:
+    """An interval of changes in words, to be read aloud: without signs, `下降 9.6 % 至 13.9 %`."""
+    low, high = interval
+    if low < 0 < high:
+        return text("sentence.range_mixed", fall=percent(-low, digits), rise=percent(high, digits))
+    small, large = sorted((abs(low), abs(high)))
+    key = "sentence.range_decrease" if high <= 0 else "sentence.range_increase"
+    return text(key, small=percent(small, digits), large=percent(large, digits))
+
+
 def reasons_text(reasons: Sequence[Mapping[str, str]], text: Catalogue) -> str:
     """The reasons in the reader's language, joined."""
     return text("sentence.reason_separator").join(reason[text.language] for reason in reasons)
@@ -73,11 +82,11 @@ def confidence_text(confidence: float) -> str:
     return percent(confidence, 0 if round(confidence * 100, 6).is_integer() else 1)
 
 
-def _insufficient(kpi: Mapping[str, Any], subject: str, text: Catalogue) -> str:
+def _insufficient(kpi: Mapping[str, Any], topic: str, text: Catalogue) -> str:
     blocking = [reason for reason in kpi["reasons"] if reason["level"] == "blocking"]
     reasons = reasons_text(blocking or kpi["reasons"], text) or text("sentence.no_reason")
     change = kpi["change"]
     if change is None:
-        return text("sentence.insufficient_data", subject=subject, reasons=reasons)
+        return text("sentence.insufficient_data", topic=topic, reasons=reasons)
     written = direction(change, text, percent_digits((change,), kpi["target"]))
-    return text("sentence.insufficient_data_with_change", subject=subject, reasons=reasons, change=written)
+    return text("sentence.insufficient_data_with_change", topic=topic, reasons=reasons, change=written)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Iterator
@@ -27,7 +28,9 @@ def serving(database_url: str, host: str = "127.0.0.1", port: int = 0) -> Iterat
         listener = socket.create_server((host, port), reuse_port=False)
     except OSError as error:
         application.state.connections.close()
-        raise AddressInUseError(f"cannot listen on {host}:{port} ({error.strerror}); choose another --port") from error
+        # The text of the exception repeats the address.
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+        raise AddressInUseError(f"cannot listen on {host}:{port} ({reason}); choose another --port") from error
     server = uvicorn.Server(uvicorn.Config(application, log_level="warning", access_log=False, lifespan="on"))
     thread = Thread(target=server.run, kwargs={"sockets": [listener]}, name="dashboards", daemon=True)
     thread.start()

@@ -27,6 +27,15 @@ def share(fraction: float) -> str:
     return f"{int(1000 * fraction + 1e-9) / 10:.1f} %"
 
 
+_UNIT_SYMBOLS = {"degC": "°C", "degF": "°F"}
+_UNITS_ZH = {**_UNIT_SYMBOLS, "piece": "件"}
+
+
+def _figure(value: float) -> str:
+    """A measured value as a reader compares it: four digits, all those before the point."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
 def _blocking(code: str, en: str, zh: str) -> Reason:
     return Reason(code=code, level="blocking", en=en, zh=zh)
 
@@ -74,7 +83,7 @@ def ratio_not_adjusted() -> Reason:
         "ratio_not_adjusted",
         "The ratio is as measured: weather, product mix and the weight of the base load at another output are not "
         "taken out of it. The adjusted saving is the figure for that.",
-        "该比值为实测值：天气、产品结构以及产量变化对基本负荷占比的影响均未扣除；扣除这些影响请看调整后节能量。",
+        "该比值为实测值：天气、产品结构以及产量变化对基本负荷占比的影响均未扣除；扣除这些影响后的结果见相对调整后基准能耗的指标。",
     )
 
 
@@ -128,8 +137,9 @@ def non_positive_baseline(value: float, unit: str) -> Reason:
     """The adjusted baseline is not positive."""
     return _blocking(
         "non_positive_baseline",
-        f"The baseline model gives {value:.6g} {unit} for the reporting conditions; no change is relative to that.",
-        f"基准模型在报告期条件下给出 {value:.6g} {unit}，相对于它的变化没有意义。",
+        f"The baseline model gives {_figure(value)} {unit} for the reporting conditions; no change is relative to "
+        "that.",
+        f"基准期模型在报告期条件下给出 {_figure(value)} {unit}，相对于它的变化没有意义。",
     )
 
 
@@ -211,26 +221,28 @@ def interval_undetermined() -> Reason:
 
 def extrapolation(variable: VariableRange, outside: Sequence[date], days: int) -> Reason:
     """Some reporting days lie outside the baseline's range of a variable."""
-    name, unit, low, high = variable.name, variable.unit, variable.baseline_low, variable.baseline_high
+    name, low, high = variable.name, _figure(variable.baseline_low), _figure(variable.baseline_high)
+    unit, unit_zh = _UNIT_SYMBOLS.get(variable.unit, variable.unit), _UNITS_ZH.get(variable.unit, variable.unit)
     return _warning(
         f"extrapolation_{name}",
-        f"On {len(outside)} of {days} reporting days '{name}' lies outside its baseline range of {low:.6g} to "
-        f"{high:.6g} {unit} (first on {outside[0]}): the model extrapolates there.",
-        f"报告期 {days} 天中有 {len(outside)} 天变量“{name}”超出基准期范围 {low:.6g} 至 {high:.6g} {unit}"
+        f"On {len(outside)} of {days} reporting days '{name}' lies outside its baseline range of {low} to "
+        f"{high} {unit} (first on {outside[0]}): the model extrapolates there.",
+        f"报告期 {days} 天中有 {len(outside)} 天变量“{name}”超出基准期范围 {low} 至 {high} {unit_zh}"
         f"（首次 {outside[0]}）：模型在外推。",
     )
 
 
 def mean_outside(variable: VariableRange) -> Reason:
     """A variable's reporting mean fails the criterion of SEP 50001."""
-    name, unit, mean = variable.name, variable.unit, variable.reporting_mean
-    low, high = variable.baseline_low, variable.baseline_high
+    name, mean = variable.name, _figure(variable.reporting_mean)
+    low, high = _figure(variable.baseline_low), _figure(variable.baseline_high)
+    unit, unit_zh = _UNIT_SYMBOLS.get(variable.unit, variable.unit), _UNITS_ZH.get(variable.unit, variable.unit)
     return _warning(
         f"mean_outside_{name}",
-        f"The reporting mean of '{name}', {mean:.6g} {unit}, lies outside both the baseline range ({low:.6g} to "
-        f"{high:.6g}) and three standard deviations of the baseline mean (SEP 50001): the result rests on the model's "
+        f"The reporting mean of '{name}', {mean} {unit}, lies outside both the baseline range ({low} to "
+        f"{high}) and three standard deviations of the baseline mean (SEP 50001): the result rests on the model's "
         "shape.",
-        f"变量“{name}”报告期均值 {mean:.6g} {unit} 既超出基准期范围（{low:.6g} 至 {high:.6g}），"
+        f"变量“{name}”报告期均值 {mean} {unit_zh} 既超出基准期范围（{low} 至 {high}），"
         "也超出基准期均值的三倍标准差（SEP 50001）：结果依赖模型形式。",
     )
 

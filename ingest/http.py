@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
+import time
 from dataclasses import asdict
 from types import TracebackType
 from typing import Self
@@ -54,30 +57,34 @@ class StatusServer:
         application = FastAPI(title="shopfloor ingest", openapi_url=None)
         application.include_router(status_router(service))
         self._port = port
-        self._failed = threading.Event()
-        self._server = uvicorn.Server(
-            uvicorn.Config(application, host="127.0.0.1", port=port, log_level="warning", lifespan="off")
-        )
+        self._listener: socket.socket | None = None
+        self._server = uvicorn.Server(uvicorn.Config(application, log_level="warning", lifespan="off"))
         self._thread = threading.Thread(target=self._run, name="ingest-http", daemon=True)
 
     def __enter__(self) -> Self:
+        try:
+            self._listener = socket.create_server(("127.0.0.1", self._port))
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise HttpServerError(
+                f"cannot listen on 127.0.0.1:{self._port} ({reason}); choose another --http port"
+            ) from error
         self._thread.start()
         for _ in range(int(_START_SECONDS / 0.02)):
             if self._server.started:
                 return self
-            if self._failed.wait(0.02):
+            if not self._thread.is_alive():
                 break
-        raise HttpServerError(f"nothing can be served at http://127.0.0.1:{self._port}: is the port taken?")
+            time.sleep(0.02)
+        raise HttpServerError(f"nothing can be served at http://127.0.0.1:{self._port}: the server did not start")
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._server.should_exit = True
         self._thread.join(_STOP_SECONDS)
+        if self._listener is not None:
+            self._listener.close()
 
     def _run(self) -> None:
-        try:
-            self._server.run()
-        except SystemExit:
-            # How uvicorn says that it cannot bind.
-            self._failed.set()
+        self._server.run(sockets=[self._listener] if self._listener is not None else None)

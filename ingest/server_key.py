@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from ingest.errors import ServerKeyError
-from wire.errors import KeyFormatError
+from wire.errors import KeyFormatError, fault_text
 from wire.keys import SigningKey
 
 
@@ -22,7 +22,7 @@ def load_server_key(path: Path) -> SigningKey:
         mode = path.stat().st_mode
         text = path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ServerKeyError(f"{path}: cannot be used as the server's key: {error}") from error
+        raise ServerKeyError(f"{path}: cannot be used as the server's key: {fault_text(error)}") from error
     if mode & 0o077:
         raise ServerKeyError(f"{path}: other users may read this key; run: chmod 600 {path}")
     try:

@@ -106,7 +106,9 @@ def _check_document(
 
 
 def _print_check(config: GatewayConfig, planned: list[DevicePlan], size: int, reads: list[DeviceRead]) -> None:
-    print(f"gateway {config.gateway}: {len(planned)} devices, {sum(plan.series for plan in planned)} series")
+    print(
+        f"gateway {config.gateway}: {_counted(len(planned), 'device')}, {sum(plan.series for plan in planned)} series"
+    )
     for plan in planned:
         print(f"\n{plan.device}  {plan.model}")
         print(f"  {plan.address}, unit {plan.unit}, every {plan.interval_ms / 1000:g} s, {plan.series} series")
@@ -118,7 +120,11 @@ def _print_check(config: GatewayConfig, planned: list[DevicePlan], size: int, re
         for fault in read.faults:
             print(f"  {fault}")
         for name, (value, unit) in read.values.items():
-            print(f"  {name} = {'not available' if value is None else f'{value:g} {unit}'}")
+            print(f"  {name} = {'not available' if value is None else f'{value:,.10g} {unit}'}")
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _run(options: argparse.Namespace) -> int:

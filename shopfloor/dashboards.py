@@ -6,6 +6,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from shopfloor.arguments import port_number
+from shopfloor.database import add_database, database_url
+
+_EMBEDDED_HELP = "the database of 'ingest run --embedded DIR', also while that is running"
+
 
 def add_parser(subparsers: Any) -> None:
     """Add ``dashboards`` with its commands to the command line."""
@@ -18,10 +23,10 @@ def add_parser(subparsers: Any) -> None:
         description="Serves project pages, the live page and the data files behind every figure. It only reads the "
         "database.",
     )
-    run.add_argument("--database", required=True, metavar="URL", help="postgresql://... with migrated tables")
+    add_database(run, _EMBEDDED_HELP)
     run.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     run.add_argument(
-        "--port", type=int, default=8000, help="port to listen on, 0 for a free one (default: %(default)s)"
+        "--port", type=port_number, default=8000, help="port to listen on, 0 for a free one (default: %(default)s)"
     )
     run.set_defaults(func=_run)
 
@@ -32,7 +37,7 @@ def add_parser(subparsers: Any) -> None:
         "recomputes the intervals from their words. Names each record and interval that does not hold.",
     )
     dossier.add_argument("project", metavar="PROJECT", help="id of a registered project")
-    dossier.add_argument("--database", required=True, metavar="URL", help="postgresql://... with migrated tables")
+    add_database(dossier, _EMBEDDED_HELP)
     dossier.add_argument("--json", type=Path, metavar="FILE", help="write the whole dossier; - for standard output")
     dossier.set_defaults(func=_dossier)
 
@@ -46,7 +51,7 @@ def _run(options: argparse.Namespace) -> int:
     stopped = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
-    with serving(options.database, options.host, options.port) as address:
+    with database_url(options) as url, serving(url, options.host, options.port) as address:
         print(f"dashboards at {address}", flush=True)
         stopped.wait()
     return 0
@@ -58,20 +63,40 @@ def _dossier(options: argparse.Namespace) -> int:
     from dashboards.dossier import load_dossier
     from dashboards.exports import json_bytes
     from dashboards.language import catalogue
+    from dashboards.project_page import CHECKS
     from dashboards.sentences import verdict_sentence
     from store.database import connect
+    from store.migrations import check_migrated
 
-    with connect(options.database) as connection:
+    with database_url(options) as url, connect(url) as connection:
+        check_migrated(connection)
         dossier = load_dossier(connection, options.project)
     content = dossier.to_json()
     if options.json is not None and str(options.json) == "-":
         sys.stdout.buffer.write(json_bytes(content))
     else:
         if options.json is not None:
-            options.json.write_bytes(json_bytes(content))
+            _write(options.json, json_bytes(content))
         text = catalogue("en")
         for kpi in content["evaluation"]["kpis"]:
             print(f"{kpi['id']}: {verdict_sentence(kpi, text, proven=dossier.proven)}")
+        for check in CHECKS:
+            print(f"{text(f'proof.{check}')}: {text('check.' + content['proof'][check])}{_why_not(content, check)}")
         for fault in content["proof"]["faults"]:
             print(f"FAULT {fault['en']}")
     return 0 if dossier.proven else 1
+
+
+def _why_not(content: dict[str, Any], check: str) -> str:
+    reason = content["proof"]["reasons"].get(check)
+    return "" if content["proof"][check] != "not_checked" or reason is None else f" ({reason['en']})"
+
+
+def _write(path: Path, content: bytes) -> None:
+    from dashboards.errors import FileError
+    from wire.errors import fault_text
+
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise FileError(f"{path}: cannot be written: {fault_text(error)}") from error

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from shopfloor.arguments import port_number, positive_number
+
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add ``demo``."""
@@ -20,10 +22,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--data", metavar="DIR", type=Path, help="replay the steel works' year from DIR instead of the factory"
     )
-    parser.add_argument("--port", type=int, help="port of the pages (default: 8000, or any free one)")
+    parser.add_argument("--port", type=port_number, help="port of the pages (default: 8000, or any free one)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the simulated factory (default: 1)")
     parser.add_argument("--effect", type=float, help="true effect of the retrofit on a piece and on idling, 0 to 1")
-    parser.add_argument("--days", type=int, help="only the first days of the history")
+    parser.add_argument("--days", type=positive_number, help="only the first days of the history")
     parser.add_argument("--keep", metavar="DIR", type=Path, help="keep everything that is made in DIR, a new folder")
     parser.set_defaults(func=_demo)
 

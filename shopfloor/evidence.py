@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from evidence.result import Evaluation, KpiResult
+    from evidence.result import Evaluation, KpiResult, PeriodDates
 
 Language = Literal["en", "zh"]
 
@@ -25,7 +26,7 @@ _WORDS: dict[Language, dict[str, str]] = {
         "interval": "interval",
         "target": "target",
         "coverage": "coverage",
-        "peak": "peak",
+        "peak": "peak (mean of {interval})",
         "load_factor": "load factor",
     },
     "zh": {
@@ -39,7 +40,7 @@ _WORDS: dict[Language, dict[str, str]] = {
         "interval": "置信区间",
         "target": "目标",
         "coverage": "数据覆盖率",
-        "peak": "最大需量",
+        "peak": "最大功率（{interval} 平均）",
         "load_factor": "负荷率",
     },
 }
@@ -78,14 +79,15 @@ def _evaluate(options: argparse.Namespace) -> int:
     from evidence.table import read_csv
 
     plan = load_plan(_read(options.plan), options.plan)
-    evaluation = evaluate(plan, read_csv(_read(options.data), plan, source=str(options.data)))
+    table = read_csv(_read(options.data), plan, source=str(options.data))
+    evaluation = evaluate(plan, table)
     if options.json is not None:
         text = json.dumps(evaluation.to_json(), ensure_ascii=False, indent=2) + "\n"
         if options.json == "-":
             sys.stdout.write(text)
             return 0
         _write(Path(options.json), text)
-    print(_readable(evaluation, options.language))
+    print(_readable(evaluation, table.step_ms, options.language))
     return 0
 
 
@@ -112,20 +114,33 @@ def _write(path: Path, text: str) -> None:
         raise FileError(f"{path}: cannot be written: {error.strerror}") from error
 
 
-def _readable(evaluation: Evaluation, language: Language) -> str:
+def _readable(evaluation: Evaluation, step_ms: int, language: Language) -> str:
     words = _WORDS[language]
+    baseline, reporting = evaluation.baseline, evaluation.reporting
     lines = [
-        f"{evaluation.project}   {words['baseline']} {evaluation.baseline.first} .. {evaluation.baseline.end}   "
-        f"{words['reporting']} {evaluation.reporting.first} .. {evaluation.reporting.end}   {evaluation.timezone}"
+        f"{evaluation.project}   {words['baseline']} {_days(baseline, language)}   "
+        f"{words['reporting']} {_days(reporting, language)}   {evaluation.timezone}"
     ]
     for kpi in evaluation.kpis:
         lines += ["", *_kpi_lines(kpi, language)]
+    peak = words["peak"].format(interval=_duration(step_ms))
     for name, total in evaluation.totals.items():
-        peak = "" if total.peak_kw is None else f"   {words['peak']} {total.peak_kw:,.2f} kW"
+        highest = "" if total.peak_kw is None else f"   {peak} {total.peak_kw:,.2f} kW"
         load = "" if total.load_factor is None else f"   {words['load_factor']} {total.load_factor:.4f}"
         covered = f"   {words['coverage']} {100 * total.coverage:.1f} %"
-        lines += ["", f"{name}   {total.sum:,.2f} {total.unit}{peak}{load}{covered}"]
+        lines += ["", f"{name}   {total.sum:,.2f} {total.unit}{highest}{load}{covered}"]
     return "\n".join(lines)
+
+
+def _days(period: PeriodDates, language: Language) -> str:
+    """First and last day, as people name a period; plans name the first day after it."""
+    last = period.end - timedelta(days=1)
+    return f"{period.first} 至 {last}" if language == "zh" else f"{period.first} to {last}"
+
+
+def _duration(duration_ms: int) -> str:
+    minutes = duration_ms // 60_000
+    return f"{minutes} min" if minutes < 60 else f"{minutes / 60:g} h"
 
 
 def _kpi_lines(kpi: KpiResult, language: Language) -> list[str]:

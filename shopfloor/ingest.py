@@ -6,19 +6,27 @@ import argparse
 import contextlib
 import json
 import logging
+import shlex
 import signal
 import sys
 import threading
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from shopfloor.arguments import port_number, positive_number
+from shopfloor.database import add_database, data_directory, database_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from store.database import Connection
 
-_EMBEDDED_HELP = "run PostgreSQL and nats-server from their wheels, with their data in DIR"
+_ZONE = ZoneInfo("Asia/Shanghai")
+_RUN_EMBEDDED_HELP = "run PostgreSQL and nats-server from their wheels, with their data in DIR"
+_EMBEDDED_HELP = "the database of 'ingest run --embedded DIR', also while that is running"
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -37,18 +45,18 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "turns records into intervals. Migrates the database first. Prints the addresses in use and the server's "
         "public key, which goes into the gateways' uplink.server_key.",
     )
-    _add_database(run)
+    _add_database(run, _RUN_EMBEDDED_HELP)
     run.add_argument("--broker", metavar="URL", help="mqtt://[user:password@]host[:port] or mqtts://...")
     run.add_argument(
         "--server-key", metavar="FILE", type=Path, required=True, help="private key of the server, made when absent"
     )
     run.add_argument(
-        "--mqtt-port", metavar="PORT", type=int, default=0, help="of the embedded broker (default: a free one)"
+        "--mqtt-port", metavar="PORT", type=port_number, default=0, help="of the embedded broker (default: a free one)"
     )
     run.add_argument("--mqtt", choices=["auto", "5", "3.1.1"], default="auto", help="MQTT version (default: auto)")
     run.add_argument("--client-id", default="shopfloor-ingest", help="name of the session at the broker")
     run.add_argument(
-        "--http", metavar="PORT", type=int, help="serve /healthz, /readyz, /api/ingest/status on 127.0.0.1"
+        "--http", metavar="PORT", type=port_number, help="serve /healthz, /readyz, /api/ingest/status on 127.0.0.1"
     )
     run.set_defaults(func=_run)
 
@@ -108,16 +116,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     status.set_defaults(func=_status)
 
 
-def _add_database(parser: argparse.ArgumentParser) -> None:
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--database", metavar="URL", help="postgresql://user:password@host:port/database")
-    source.add_argument("--embedded", metavar="DIR", type=Path, help=_EMBEDDED_HELP)
+def _add_database(parser: argparse.ArgumentParser, embedded_help: str = _EMBEDDED_HELP) -> None:
+    add_database(parser, embedded_help)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _add_listing(parser: argparse.ArgumentParser) -> None:
     _add_database(parser)
-    parser.add_argument("--limit", type=int, default=100, help="how many at most (default: 100)")
+    parser.add_argument("--limit", type=positive_number, default=100, help="how many at most (default: 100)")
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -139,16 +145,16 @@ def _run(options: argparse.Namespace) -> int:
         signal.signal(number, lambda *_: stopping.set())
     key = load_server_key(options.server_key)
     with contextlib.ExitStack() as stack:
-        database_url, broker_url = options.database, options.broker
+        url, broker_url = options.database, options.broker
         if options.embedded is not None:
-            database_url = stack.enter_context(EmbeddedPostgres(options.embedded / "postgres")).url
+            url = stack.enter_context(EmbeddedPostgres(data_directory(options.embedded))).url
             broker_url = (
                 broker_url
                 or stack.enter_context(EmbeddedBroker(options.embedded / "broker", mqtt_port=options.mqtt_port)).url
             )
         service = stack.enter_context(
             IngestService(
-                database_url,
+                url,
                 broker_url,
                 key,
                 client_id=options.client_id,
@@ -158,10 +164,11 @@ def _run(options: argparse.Namespace) -> int:
         if options.http is not None:
             stack.enter_context(StatusServer(service, options.http))
         # An address that was given may hold a password; that of an embedded server is new to the reader.
-        shown = place(database_url) if options.embedded is None else database_url
+        shown = place(url) if options.embedded is None else url
         broker = str(BrokerAddress.from_url(broker_url))
         started = {"broker": broker, "database": shown, "server_key": key.public.text}
-        _print(options, started, [f"{name}: {value}" for name, value in started.items()])
+        # Quoted where a shell would take the address apart.
+        _print(options, started, [f"{name}: {shlex.quote(value)}" for name, value in started.items()])
         stopping.wait()
         stats = asdict(service.stats())
     _print(options, stats, [f"{name}: {value}" for name, value in stats.items()])
@@ -184,15 +191,17 @@ def _trust(options: argparse.Namespace) -> int:
 
 def _plan(options: argparse.Namespace) -> int:
     from evidence.plan import load_plan
+    from evidence.table import midnight_ms
     from ingest.errors import PlanFileError
     from ingest.transaction import now_ms
     from store.projects import put_project
+    from wire.errors import fault_text
 
     try:
         with options.plan.open(encoding="utf-8", newline="") as file:
             text = file.read()
     except (OSError, UnicodeDecodeError) as error:
-        raise PlanFileError(f"{options.plan}: cannot be read: {error}") from error
+        raise PlanFileError(f"{options.plan}: cannot be read: {fault_text(error)}") from error
     plan = load_plan(text, str(options.plan))
     with _connected(options) as conn:
         project = put_project(conn, plan.project, text, bytes.fromhex(plan.hash), now_ms())
@@ -202,8 +211,20 @@ def _plan(options: argparse.Namespace) -> int:
         "plan_hash": plan.hash,
         "registered_ms": project.registered_ms,
     }
+    unmeasured = [name for name, series in plan.series.items() if not series.sources]
+    in_time = project.registered_ms < midnight_ms(plan.reporting.start, plan.zone)
+    order = "before" if in_time else "not before"
     _print(
-        options, report, [f"project {project.id}: plan {plan.hash[:16]} is registered as revision {project.revision}"]
+        options,
+        report,
+        [
+            f"project {project.id}: plan {plan.hash[:16]} is registered as revision {project.revision} "
+            f"since {_clock_text(project.registered_ms)}, {order} its reporting period begins ({plan.reporting.start})",
+            *(
+                f"series '{name}' has no 'from': pages and dossier cannot evaluate the project before a revision has it"
+                for name in unmeasured
+            ),
+        ],
     )
     return 0
 
@@ -213,7 +234,9 @@ def _list_quarantine(options: argparse.Namespace) -> int:
 
     with _connected(options) as conn:
         refused = [_with_size(asdict(one)) for one in list_quarantine(conn, options.limit)]
-    lines = [f"{one['received_ms']}  {one['reason']:<20}  {one['topic']}  {one['detail']}" for one in refused]
+    lines = [
+        f"{_clock_text(one['received_ms'])}  {one['reason']:<20}  {one['topic']}  {one['detail']}" for one in refused
+    ]
     _print(options, {"quarantine": refused}, lines or ["nothing is in quarantine"])
     return 0
 
@@ -224,7 +247,8 @@ def _list_incidents(options: argparse.Namespace) -> int:
     with _connected(options) as conn:
         incidents = [_with_size(asdict(one)) for one in list_incidents(conn, options.gateway, options.limit)]
     lines = [
-        f"{one['at_ms']}  {one['gateway']}  {one['kind']:<20}  {one['seq']}  {json.dumps(one['detail'])}"
+        f"{_clock_text(one['at_ms'])}  {one['gateway']}  {one['kind']:<20}  {_record_text(one['seq'])}  "
+        f"{json.dumps(one['detail'], ensure_ascii=False)}"
         for one in incidents
     ]
     _print(options, {"incidents": incidents}, lines or ["there are no incidents"])
@@ -237,7 +261,8 @@ def _status(options: argparse.Namespace) -> int:
     with _connected(options) as conn:
         status = read_status(conn)
     lines = [
-        f"{id_}: {one.records} records, {one.samples} samples, {one.bytes} bytes, head {one.head_seq}"
+        f"{id_}: {one.records} records, {one.samples} samples, {one.bytes} bytes, head {one.head_seq}, "
+        f"newest {_clock_text(one.newest_time_ms)}, received {_clock_text(one.newest_received_ms)}"
         for id_, one in status.gateways.items()
     ]
     lines += [
@@ -253,16 +278,19 @@ def _status(options: argparse.Namespace) -> int:
 def _connected(options: argparse.Namespace) -> Iterator[Connection]:
     """Open a connection to the migrated database that the options name; committed at the end."""
     from store.database import connect
-    from store.embedded import EmbeddedPostgres
     from store.migrations import migrate
 
-    with contextlib.ExitStack() as stack:
-        url = options.database
-        if options.embedded is not None:
-            url = stack.enter_context(EmbeddedPostgres(options.embedded / "postgres")).url
-        conn = stack.enter_context(connect(url))
+    with database_url(options) as url, connect(url) as conn:
         migrate(conn)
         yield conn
+
+
+def _record_text(seq: int | None) -> str:
+    return "-" if seq is None else f"record {seq}"
+
+
+def _clock_text(time_ms: int | None) -> str:
+    return "never" if time_ms is None else datetime.fromtimestamp(time_ms // 1000, _ZONE).isoformat()
 
 
 def _with_size(row: dict[str, Any]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ import psycopg
 
 from store.errors import EmbeddedPostgresError
 from store.guard import GuardedProcess
+from wire.errors import fault_text
 
 DATABASE = "shopfloor"
 ROLE = "shopfloor"
@@ -195,7 +196,9 @@ class EmbeddedPostgres:
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise EmbeddedPostgresError(f"the data directory {self._directory} cannot be made: {error}") from error
+            raise EmbeddedPostgresError(
+                f"the data directory {self._directory} cannot be made: {fault_text(error)}"
+            ) from error
         if self._cluster.exists():
             _check_owner(self._cluster, user)
 

@@ -53,3 +53,10 @@ class RecordError(WireError):
 
 class ReceiptError(RecordError):
     """Bytes are not a valid acknowledgement of the server."""
+
+
+def fault_text(error: OSError | UnicodeDecodeError) -> str:
+    """Why a file cannot be read or written, for a message that names the file itself: no number, no second path."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"it is not UTF-8 (byte {error.start}); save it as UTF-8"
+    return error.strerror or str(error)

@@ -67,7 +67,8 @@ function daily(data) {
   return {
     ...base(),
     legend: { ...base().legend, data: series.map((one) => one.name).filter((name) => name !== "band-floor") },
-    grid: { left: 8, right: 18, top: 44, bottom: 4, containLabel: true },
+    // The legend takes three rows on a phone.
+    grid: { left: 8, right: 18, top: window.innerWidth > 560 ? 44 : 86, bottom: 4, containLabel: true },
     tooltip: {
       ...tooltip,
       trigger: "axis",

@@ -43,6 +43,25 @@ def migrate(conn: Connection) -> list[str]:
     return missing
 
 
+def check_migrated(conn: Connection) -> None:
+    """Read whether the tables are those of this version; nothing is changed.
+
+    :raises MigrationError: they are not: the database is empty, or was made by an older or a newer version.
+    """
+    files = _files()
+    applied: dict[str, bytes] = {}
+    row = conn.execute("SELECT to_regclass('applied_migration') IS NOT NULL").fetchone()
+    if row == (True,):
+        applied = dict(conn.execute("SELECT name, sha256 FROM applied_migration", binary=True).fetchall())
+    _compare(applied, files)
+    missing = sorted(files.keys() - applied.keys())
+    if missing:
+        raise MigrationError(
+            f"the database lacks tables of this version ({', '.join(missing)}): "
+            "'shopfloor ingest run' or 'shopfloor ingest status' on it makes them"
+        )
+
+
 def _files() -> dict[str, bytes]:
     return {
         file.name.removesuffix(".sql"): file.read_bytes()

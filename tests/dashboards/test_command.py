@@ -14,6 +14,7 @@ import pytest
 from dashboards.errors import AddressInUseError
 from dashboards.server import serving
 from shopfloor import dashboards as command
+from shopfloor.main import main
 from store.database import connect
 
 
@@ -35,7 +36,10 @@ def run(*arguments: str) -> int:
 def test_dossier_says_what_is_proven(factory: Stored, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "dossier.json"
     assert run("dossier", "PL-TEST-001", "--database", factory.database_url, "--json", str(file)) == 0
-    assert "is met" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "is met" in printed
+    assert "Signature: PASS" in printed
+    assert "Log: NOT CHECKED (" in printed
     assert json.loads(file.read_text("utf-8"))["proof"]["proven"] is True
 
 
@@ -69,3 +73,18 @@ def test_a_taken_port_is_named(factory: Stored) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(AddressInUseError, match=f"127.0.0.1:{port}"), serving(factory.database_url, port=port):
             pass
+
+
+def test_a_database_without_tables_is_named_as_such(postgres_server: str, capsys: pytest.CaptureFixture[str]) -> None:
+    url = postgres_server.replace("@/shopfloor?", "@/postgres?")
+    for arguments in (["run", "--port", "0"], ["dossier", "P"]):
+        assert main(["dashboards", *arguments, "--database", url]) == 3
+        assert "shopfloor ingest run" in capsys.readouterr().err
+
+
+def test_a_dossier_that_cannot_be_written_is_a_message(
+    factory: Stored, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["dashboards", "dossier", "PL-TEST-001", "--database", factory.database_url, "--json", str(tmp_path)]
+    assert main(arguments) == 2
+    assert f"{tmp_path}: cannot be written" in capsys.readouterr().err

@@ -10,6 +10,7 @@ import pytest
 
 import dashboards
 from dashboards.language import LANGUAGES, catalogue, choose_language
+from evidence.quantities import QUANTITIES
 
 FOLDER = Path(dashboards.__file__).parent
 LITERAL = re.compile(r"""\b(?:t|text)\(\s*f?["']([a-z0-9_.]+)["']\s*[,)]""")
@@ -62,3 +63,9 @@ def test_every_text_is_used_and_every_used_text_is_there() -> None:
 )
 def test_choice_of_language(query: str | None, cookie: str | None, header: str | None, language: str) -> None:
     assert choose_language(query, cookie, header) == language
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_quantity_of_a_plan_has_a_name(language: str) -> None:
+    texts = catalogue(language).texts
+    assert {key.removeprefix("quantity.") for key in texts if key.startswith("quantity.")} == set(QUANTITIES)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dashboards.language import LANGUAGES, catalogue
-from dashboards.sentences import VERDICTS, direction, standing, verdict_sentence
+from dashboards.sentences import VERDICTS, direction, range_text, standing, verdict_sentence
 
 BLOCKING = {
     "code": "no_production_variable",
@@ -34,14 +34,15 @@ def kpi(**changes: Any) -> dict[str, Any]:
 def test_met_names_number_interval_confidence_and_target_in_chinese() -> None:
     sentence = verdict_sentence(kpi(), catalogue("zh"), proven=True)
     assert sentence.replace("\u202f", "") == (
-        "与同条件基线相比的能耗下降 11.5%（90% 置信区间 −12.3% 至 −10.6%），达到“下降 8.0%”的目标。"
+        "与调整后基准能耗相比，能耗下降 11.5%（90% 置信区间：下降 10.6% 至 12.3%），达到“下降 8.0%”的目标。"
     )
 
 
 def test_met_in_english() -> None:
     sentence = verdict_sentence(kpi(), catalogue("en"), proven=True)
     assert sentence.replace("\u202f", "") == (
-        "Energy against the adjusted baseline: a decrease of 11.5% (90% confidence interval −12.3% to −10.6%); "
+        "Energy against the adjusted baseline: a decrease of 11.5% (90% confidence interval: "
+        "a decrease of 10.6% to 12.3%); "
         "the target, a decrease of 8.0%, is met."
     )
 
@@ -81,7 +82,7 @@ def test_insufficient_data_without_a_value_names_no_number() -> None:
 def test_a_bound_just_short_of_the_target_is_not_written_like_the_target() -> None:
     result = kpi(verdict="not_distinguishable", interval=[-0.1233, -0.07996])
     sentence = verdict_sentence(result, catalogue("zh"), proven=True).replace("\u202f", "")
-    assert "−7.996%" in sentence
+    assert "7.996%" in sentence
     assert "“下降 8.000%”" in sentence
 
 
@@ -101,3 +102,16 @@ def test_direction(change: float, words: str) -> None:
 
 def test_the_confidence_is_not_rounded_away() -> None:
     assert "97.5\u202f%" in verdict_sentence(kpi(confidence=0.975), catalogue("zh"), proven=True)
+
+
+@pytest.mark.parametrize(
+    ("interval", "words"),
+    [
+        ((-0.139, -0.096), "下降 9.6% 至 13.9%"),
+        ((-0.02, 0.01), "下降 2.0% 至上升 1.0%"),
+        ((0.01, 0.02), "上升 1.0% 至 2.0%"),
+        ((-0.02, 0.0), "下降 0.0% 至 2.0%"),
+    ],
+)
+def test_an_interval_is_read_aloud_without_signs(interval: tuple[float, float], words: str) -> None:
+    assert range_text(interval, catalogue("zh"), 1).replace("\u202f", "") == words

@@ -159,7 +159,7 @@ def test_an_interrupted_history_leaves_nothing(tmp_path: Path) -> None:
         (["--data", "/nonexistent"], "/nonexistent/steel_industry_energy.csv: cannot be read"),
         (["--effect", "1.5"], "effect 1.5: must be a share"),
         (["--seed", "-1"], "seed -1: must be 0 or more"),
-        (["--days", "0"], "--days 0: a history has at least one day"),
+        (["--days", "0"], "argument --days: 0 is too small"),
         (["--json", "/nonexistent/out.json"], "/nonexistent/out.json: the folder to write it into does not exist"),
     ],
 )

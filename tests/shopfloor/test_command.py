@@ -58,3 +58,31 @@ def test_commands_named_in_the_readmes_exist() -> None:
         assert named, f"{name} shows no command"
         for command in named:
             assert command in known or command.split()[0] in known, f"{name} names 'shopfloor {command}'"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "dashboards run --database postgresql://127.0.0.1/x --port 99999",
+        "ingest quarantine list --database postgresql://127.0.0.1/x --limit 0",
+        "ingest run --embedded x --server-key y --http eighty",
+        "demo --days 0",
+    ],
+)
+def test_a_number_out_of_range_is_refused_by_name(arguments: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments.split())
+    assert caught.value.code == 2
+    assert f"argument {arguments.split()[-2]}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command", ["ingest status", "ingest incidents list", "dashboards run", "dashboards dossier P"]
+)
+def test_a_mistyped_folder_is_not_made_into_a_database(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "no-such-folder"
+    assert main([*command.split(), "--embedded", str(folder)]) == 3
+    assert str(folder) in capsys.readouterr().err
+    assert not folder.exists()

@@ -31,9 +31,10 @@ from dashboards.errors import PlanAlteredError, UnknownFigureError, UnknownProje
 from dashboards.figures import iso_time, zone_text
 from evidence.days import period_days
 from evidence.evaluate import evaluate
+from evidence.finding import Check
 from evidence.intervals import COMPLETE_COVERAGE, MARGIN_MS, QUARTER_HOUR_MS, SeriesIntervals, StateDurations
 from evidence.plan import Period, Plan, load_plan
-from evidence.proof import Check, GatewayRecords, Proof, prove
+from evidence.proof import GatewayRecords, Proof, prove
 from evidence.result import Evaluation
 from evidence.table import DAY_MS, IntervalTable, midnight_ms, table_from_sources
 from store.database import Connection, Pool, snapshot

@@ -10,15 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from evidence.columns import FloatArray
+from evidence.finding import Check, ProofFault
 from evidence.intervals import QUARTER_HOUR_MS, SeriesIntervals, build_intervals
+from evidence.meaning import DescriptorUses, meaning_faults, meaning_notices
+from evidence.recomputation import differences
 from wire.chain import RunResult, verify_run
 from wire.descriptor import Descriptor
 from wire.errors import RecordError
@@ -28,13 +25,6 @@ from wire.record import ZERO_HASH, Payload, open_record
 
 BLOCK_RECORDS = 512
 """Records verified with one signature; a fault costs one signature a record of its block."""
-
-RELATIVE_TOLERANCE = 1e-9
-"""For sums and means that another machine may round differently; everything else must be equal."""
-
-_EXACT = ("count", "first", "last", "minimum", "maximum", "coverage")
-_ROUNDED = ("increase", "mean", "sum")
-_ZERO_WHEN_EMPTY = ("count", "coverage")
 
 _CHAIN_FAULTS = {
     "prev-mismatch": "与前一条记录的哈希不符",
@@ -58,14 +48,6 @@ _NO_RECORDS = ("there are no records to check", "没有可核验的记录")
 _NO_INTERVALS = ("no stored intervals were given to compare with", "没有可供比对的已存区间数据")
 
 
-class Check(StrEnum):
-    """The answer to one question of a proof."""
-
-    PASS = "pass"  # noqa: S105 - a verdict, no password
-    FAIL = "fail"
-    NOT_CHECKED = "not_checked"
-
-
 @dataclass(frozen=True)
 class GatewayRecords:
     """The kept records of one gateway.
@@ -85,21 +67,6 @@ class GatewayRecords:
     descriptor_records: Sequence[bytes] = ()
     event_records: Sequence[bytes] = ()
     head: tuple[int, bytes] | None = None
-
-
-@dataclass(frozen=True)
-class ProofFault:
-    """One thing that does not hold, or (as a notice) that a reader should know. ``seq`` is None for a whole gateway."""
-
-    gateway: str
-    seq: int | None
-    fault: str
-    en: str
-    zh: str
-
-    def to_json(self) -> dict[str, Any]:
-        """The fault as a JSON object."""
-        return {"gateway": self.gateway, "seq": self.seq, "fault": self.fault, "en": self.en, "zh": self.zh}
 
 
 @dataclass(frozen=True)
@@ -185,7 +152,6 @@ def prove(
     runs = [_check_run(gateway) for gateway in gateways]
     checked = [run.checked for run in runs]
     faults = [fault for run in runs for fault in run.signature_faults + run.chain_faults]
-    notices = [notice for run in runs for notice in run.notices]
     signature = chain = recomputation = Check.NOT_CHECKED
     reasons = {"log": _NO_LOG, "timestamp": _NO_TIME_STAMP}
     silent = _without_records(checked, stored_intervals)
@@ -205,14 +171,20 @@ def prove(
     if not stored_intervals:
         reasons["recomputation"] = _NO_INTERVALS
     else:
-        differences = [fault for run in runs for fault in _meaning_faults(run, (from_ms, to_ms), units or {})]
-        notices += [notice for run in runs for notice in _meaning_notices(run, (from_ms, to_ms), units or {})]
-        differences += _recompute(runs, stored_intervals, (from_ms, to_ms, step_ms), notices, unsettled or {})
-        recomputation = _answer(bool(differences))
-        if unsettled and not differences:
+        differing: list[ProofFault] = []
+        recomputed: dict[str, SeriesIntervals] = {}
+        for run in runs:
+            uses = DescriptorUses.of(run.checked.gateway, run.payloads, run.descriptors, (from_ms, to_ms))
+            # A descriptor that is missing may be the one that is not authentic, which is named already.
+            differing += meaning_faults(uses, units or {}, missing_is_named=bool(run.signature_faults))
+            run.notices += meaning_notices(uses, units or {})
+            recomputed |= _recompute(run, (from_ms, to_ms, step_ms))
+        differing += differences(stored_intervals, recomputed, (from_ms, to_ms, step_ms), unsettled or {})
+        recomputation = _answer(bool(differing))
+        if unsettled and not differing:
             recomputation = Check.NOT_CHECKED
             reasons["recomputation"] = _UNSETTLED
-        faults += differences
+        faults += differing
     return Proof(
         signature=signature,
         chain=chain,
@@ -220,7 +192,7 @@ def prove(
         timestamp=Check.NOT_CHECKED,
         recomputation=recomputation,
         faults=faults,
-        notices=notices,
+        notices=[notice for run in runs for notice in run.notices],
         reasons=reasons,
         gateways=checked,
     )
@@ -355,183 +327,9 @@ def _without_records(checked: Sequence[CheckedGateway], stored: Mapping[str, Ser
     return sorted(named - {one.gateway for one in checked if one.records})
 
 
-def _meaning_faults(run: _CheckedRun, span: tuple[int, int], units: Mapping[str, str]) -> Iterator[ProofFault]:
-    """One fault for each descriptor that samples of the range need and that is missing or states another unit."""
-    gateway = run.checked.gateway
-    for descriptor_hash, seq in _first_uses(run, span):
-        descriptor = run.descriptors.get(descriptor_hash)
-        if descriptor is None and run.signature_faults:
-            # It may be the one that is not authentic, which is named already.
-            continue
-        if descriptor is None:
-            name = descriptor_hash.hex()[:16]
-            yield ProofFault(
-                gateway,
-                seq,
-                "descriptor-missing",
-                en=f"{gateway}, record {seq}: the descriptor {name}, which says what its words mean, is missing",
-                zh=f"{gateway} 第 {seq} 号记录：说明其数据含义的描述记录 {name} 缺失",
-            )
-            continue
-        for device in descriptor.devices:
-            for series in device.series:
-                series_id = f"{gateway}/{device.id}/{series.name}"
-                unit = units.get(series_id, series.unit)
-                if unit != series.unit:
-                    yield ProofFault(
-                        gateway,
-                        seq,
-                        "unit-differs",
-                        en=f"{series_id} from record {seq} on is in {series.unit}, but is taken for {unit}",
-                        zh=f"{series_id} 自第 {seq} 号记录起的单位为 {series.unit}，而计划按 {unit} 使用",
-                    )
-
-
-def _first_uses(run: _CheckedRun, span: tuple[int, int]) -> list[tuple[bytes, int]]:
-    """The descriptors that samples of the range name, in order, each with the seq of the first record that does."""
-    from_ms, to_ms = span
-    first_use = {
-        payload.descriptor: payload.seq
-        for payload in reversed(run.payloads)
-        if any(frame.times_ms[0] < to_ms and frame.times_ms[-1] >= from_ms for frame in payload.frames)
-    }
-    return sorted(first_use.items(), key=lambda item: item[1])
-
-
-def _meaning_notices(run: _CheckedRun, span: tuple[int, int], units: Mapping[str, str]) -> Iterator[ProofFault]:
-    """One notice for each change, within the range, of how the words of a series in ``units`` are read.
-
-    The gateway may sign a change of transformer ratio like any other: a reader has to know that there was one.
-    """
-    gateway = run.checked.gateway
-    known: dict[str, dict[str, object]] = {}
-    for descriptor_hash, seq in _first_uses(run, span):
-        descriptor = run.descriptors.get(descriptor_hash)
-        for device in descriptor.devices if descriptor is not None else ():
-            for series in device.series:
-                series_id = f"{gateway}/{device.id}/{series.name}"
-                if series_id not in units:
-                    continue
-                meaning: dict[str, object] = {
-                    "serial number": device.serial_number,
-                    "register": f"{series.function}/{series.address}",
-                    "type": f"{series.type} {series.order}",
-                    "scale": series.scale,
-                    "offset": series.offset,
-                }
-                before = known.get(series_id, meaning)
-                known[series_id] = meaning
-                changes = [
-                    f"{name} {before[name]} → {meaning[name]}" for name in meaning if before[name] != meaning[name]
-                ]
-                if changes:
-                    said = ", ".join(changes)
-                    yield ProofFault(
-                        gateway,
-                        seq,
-                        "meaning-changed",
-                        en=f"{series_id}: configured anew from record {seq} on, signed: {said}",
-                        zh=f"{series_id}：自第 {seq} 号记录起配置变更（已签名）：{said}",
-                    )
-
-
-def _recompute(
-    runs: Sequence[_CheckedRun],
-    stored: Mapping[str, SeriesIntervals],
-    grid: tuple[int, int, int],
-    notices: list[ProofFault],
-    unsettled: Mapping[str, Sequence[tuple[int, int]]],
-) -> list[ProofFault]:
-    """Compute again and compare; one fault for each series that differs, naming the first interval that does."""
-    made: dict[str, SeriesIntervals] = {}
-    for run in runs:
-        intervals = build_intervals(run.payloads, run.descriptors, *grid)
-        made |= intervals.columns
-        for skipped in intervals.skipped:
-            notices.append(_record_fault(run.checked.gateway, skipped.seq, "not-decoded", skipped.reason))
-    differences = [
-        (series, _first_difference(kept, made.get(series), grid, unsettled.get(series.split("/", 1)[0], ())))
-        for series, kept in stored.items()
-    ]
-    return [_difference_fault(series, difference) for series, difference in differences if difference is not None]
-
-
-@dataclass(frozen=True)
-class _Difference:
-    time_ms: int
-    column: str
-    stored: str
-    recomputed: str
-
-
-def _first_difference(
-    stored: SeriesIntervals,
-    recomputed: SeriesIntervals | None,
-    grid: tuple[int, int, int],
-    unsettled: Sequence[tuple[int, int]],
-) -> _Difference | None:
-    """The earliest interval of the range, unsettled spans left out, in which stored and recomputed values differ."""
-    from_ms, to_ms, step_ms = grid
-    inside = np.flatnonzero((stored.time_ms >= from_ms) & (stored.time_ms < to_ms))
-    rows, misplaced = np.divmod(stored.time_ms[inside] - from_ms, step_ms)
-    odd = np.flatnonzero((misplaced != 0) | (np.diff(rows, prepend=-1) <= 0))
-    if odd.size:
-        return _Difference(int(stored.time_ms[inside[odd[0]]]), "time", "no start of an interval, or one twice", "-")
-    starts = from_ms + step_ms * np.arange((to_ms - from_ms) // step_ms, dtype=np.int64)
-    settled = np.ones(starts.size, dtype=np.bool_)
-    for first_ms, last_ms in unsettled:
-        settled &= (starts < first_ms) | (starts >= last_ms)
-    found: list[tuple[int, _Difference]] = []
-    for column in (*_EXACT, *_ROUNDED):
-        empty = 0.0 if column in _ZERO_WHEN_EMPTY else np.nan
-        ours = np.full((to_ms - from_ms) // step_ms, empty)
-        ours[rows] = getattr(stored, column)[inside]
-        theirs = np.full(ours.size, empty) if recomputed is None else getattr(recomputed, column)
-        differing = np.flatnonzero(settled & ~_same(ours, theirs, RELATIVE_TOLERANCE if column in _ROUNDED else 0.0))
-        if differing.size:
-            row = int(differing[0])
-            time_ms = from_ms + row * step_ms
-            found.append((row, _Difference(time_ms, column, f"{ours[row]:.15g}", f"{theirs[row]:.15g}")))
-    row_of = dict(zip(inside.tolist(), rows.tolist(), strict=True))
-    ours_states = {(row_of[i], *rest) for i, *rest in _state_rows(stored) if i in row_of}
-    theirs_states = set(_state_rows(recomputed)) if recomputed is not None else set()
-    unequal = sorted(row for row in ours_states ^ theirs_states if settled[row[0]])
-    if unequal:
-        row = unequal[0][0]
-        texts = (
-            ", ".join(f"{state}: {ms} ms" for at, state, ms in sorted(states) if at == row)
-            for states in (ours_states, theirs_states)
-        )
-        found.append((row, _Difference(from_ms + row * step_ms, "states", *texts)))
-    return min(found, key=lambda item: item[0])[1] if found else None
-
-
-def _same(ours: FloatArray, theirs: FloatArray, tolerance: float) -> npt.NDArray[np.bool_]:
-    finite = np.isfinite(ours) & np.isfinite(theirs)
-    with np.errstate(invalid="ignore"):
-        close = np.abs(ours - theirs) <= tolerance * np.maximum(np.abs(ours), np.abs(theirs))
-    return np.asarray((finite & close) | (np.isnan(ours) & np.isnan(theirs)))
-
-
-def _state_rows(intervals: SeriesIntervals) -> list[tuple[int, int, int]]:
-    states = intervals.states
-    if states is None:
-        return []
-    return list(zip(states.interval.tolist(), states.value.tolist(), states.duration_ms.tolist(), strict=True))
-
-
-def _difference_fault(series_id: str, difference: _Difference) -> ProofFault:
-    start = datetime.fromtimestamp(difference.time_ms / 1000, UTC).isoformat().replace("+00:00", "Z")
-    return ProofFault(
-        gateway=series_id.split("/", 1)[0],
-        seq=None,
-        fault="recomputation-differs",
-        en=(
-            f"{series_id}, interval {start}: stored {difference.column} is {difference.stored}, "
-            f"recomputed from the records it is {difference.recomputed}"
-        ),
-        zh=(
-            f"{series_id} 区间 {start}：已存 {difference.column} 为 {difference.stored}，"
-            f"由记录重算为 {difference.recomputed}"
-        ),
-    )
+def _recompute(run: _CheckedRun, grid: tuple[int, int, int]) -> dict[str, SeriesIntervals]:
+    """Compute the intervals of a run again; frames that cannot be decoded become notices."""
+    intervals = build_intervals(run.payloads, run.descriptors, *grid)
+    for skipped in intervals.skipped:
+        run.notices.append(_record_fault(run.checked.gateway, skipped.seq, "not-decoded", skipped.reason))
+    return intervals.columns

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from evidence.finding import Check
 from evidence.intervals import QUARTER_HOUR_MS, SeriesIntervals, StateDurations, build_intervals
-from evidence.proof import BLOCK_RECORDS, Check, GatewayRecords, Proof, prove
+from evidence.proof import BLOCK_RECORDS, GatewayRecords, Proof, prove
 from wire.chain import ChainWriter
 from wire.descriptor import Descriptor, Device, Series
 from wire.event import Gap

@@ -164,7 +164,7 @@ def _packed(rows: Sequence[tuple[int, int, float]], *, first: bool) -> bytes:
 def _rows(gateway: int, records: Sequence[Record]) -> Iterator[tuple[int, int, float]]:
     series = descriptor("bench-00").devices[0].series
     for record in records:
-        for frame in record.payload.frames:
+        for frame in record.payload.register_frames:
             for time_ms, _, words in frame.samples():
                 for index, one in enumerate(series):
                     raw = (words or ())[one.address : one.address + one.type.words]

@@ -42,7 +42,7 @@ def _as_json(record: Record) -> bytes:
     """The same samples as the usual JSON of other agents: one object a read with a time and named values."""
     device: Device = descriptor(record.payload.gateway).devices[0]
     rows = []
-    for frame in record.payload.frames:
+    for frame in record.payload.register_frames:
         for time_ms, _, words in frame.samples():
             row: dict[str, object] = {"ts": time_ms}
             for one in device.series:

@@ -309,7 +309,7 @@ def _disconnect(readings: Readings, segments: Segments) -> Segments:
 
 def _counts(readings: Readings, setting: Setting) -> tuple[FloatArray, float]:
     """Readings in multiples of the setting's quantum, and the value of a reading of zero."""
-    if setting.quantum == setting.series.scale and not setting.series.type.is_float:
+    if setting.quantum == setting.series.scale and setting.series.type.counts:
         return readings.raw, setting.series.offset
     return readings.values, 0.0
 

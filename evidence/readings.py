@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evidence.columns import FloatArray, IntArray, decode_raw, scale_values, stack
+from evidence.columns import FloatArray, IntArray, Request, decode_raw, request_of, scale_values, stack
 from evidence.counters import HORIZON_MS, CounterRules, Replacement
 from wire.descriptor import Descriptor, Device, Series
 from wire.event import Event
-from wire.record import Frame, Payload
+from wire.record import AnyFrame, Payload
 
 SHORTEST_GAP_LIMIT_MS = 60_000
 LONGEST_GAP_LIMIT_MS = 3_600_000
@@ -57,13 +57,13 @@ class Setting:
 
     def _meaning(self) -> tuple[object, ...]:
         series = self.series
-        register = (series.function, series.address, series.type, series.order)
-        return (self.serial_number, *register, series.scale, series.offset)
+        place = (series.place, series.function, series.address, series.type, series.order, series.bit, series.length)
+        return (self.serial_number, *place, series.scale, series.offset)
 
     @property
     def quantum(self) -> float:
         """What one raw count is worth, where counting raw is possible; 1 where readings are counted in their unit."""
-        return 1.0 if self.series.type.is_float or self.series.scale <= 0 else self.series.scale
+        return 1.0 if not self.series.type.counts or self.series.scale <= 0 else self.series.scale
 
     def rules(self, quantum: float) -> CounterRules:
         """The rules of the counter for readings in multiples of ``quantum``.
@@ -72,13 +72,13 @@ class Setting:
         """
         series = self.series
         modulus = None if series.modulus is None else series.modulus / quantum
-        if modulus is not None and not series.type.is_float and quantum == series.scale:
+        if modulus is not None and series.type.counts and quantum == series.scale:
             modulus = float(round(modulus))
         return CounterRules(
             gap_limit_ms=LONGEST_GAP_LIMIT_MS,
             modulus=modulus,
             maximum_rate=None if series.maximum_rate is None else series.maximum_rate / quantum,
-            resolution=0.0 if series.type.is_float else abs(series.scale) / quantum,
+            resolution=abs(series.scale) / quantum if series.type.counts else 0.0,
         )
 
 
@@ -116,7 +116,7 @@ def collect_readings(
 
     Records whose descriptor is not among ``descriptors`` are added to ``skipped``.
     """
-    requests: dict[tuple[bytes, int, int, int, int], list[Frame]] = defaultdict(list)
+    requests: dict[tuple[bytes, int, Request], list[AnyFrame]] = defaultdict(list)
     for payload in ordered:
         if not payload.frames:
             continue
@@ -130,9 +130,9 @@ def collect_readings(
                 reason = f"it names device {frame.device}, its descriptor has {len(descriptor.devices)}"
                 skipped.append(SkippedRecord(payload.seq, reason))
                 continue
-            requests[payload.descriptor, frame.device, frame.function, frame.address, frame.count].append(frame)
+            requests[payload.descriptor, frame.device, request_of(frame)].append(frame)
     pieces: dict[str, list[Piece]] = defaultdict(list)
-    for (descriptor_hash, device_index, *_), frames in requests.items():
+    for (descriptor_hash, device_index, _), frames in requests.items():
         descriptor = descriptors[descriptor_hash]
         device = descriptor.devices[device_index]
         block = stack(frames)

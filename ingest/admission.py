@@ -20,7 +20,7 @@ from store.records import ChainHead
 from wire.descriptor import Descriptor
 from wire.event import Event, Gap
 from wire.limits import MAXIMUM_SEQUENCE
-from wire.record import ZERO_HASH, Frame, Record
+from wire.record import ZERO_HASH, AnyFrame, Record
 
 DAY_MS = 86_400_000
 
@@ -130,7 +130,7 @@ def decide(gateway: str, arrivals: Sequence[Arrival], history: History) -> Decis
     decision = Decision(gateway, history.head)
     stored = _Stored(history, {arrival.record.payload.seq for arrival in arrivals})
     fresh = _sort_out(decision, arrivals, stored, history)
-    gaps = _declared_gaps(decision, fresh)
+    gaps = _declared_gaps(decision, fresh, history)
     _interpret(decision, fresh, history)
     _note_holes(decision, fresh, stored, gaps)
     _advance(decision, {arrival.record.payload.seq: arrival.record for arrival in fresh}, stored, gaps, history)
@@ -209,8 +209,12 @@ def _sort_out(decision: Decision, arrivals: Sequence[Arrival], stored: _Stored, 
     return fresh
 
 
-def _declared_gaps(decision: Decision, fresh: Sequence[Arrival]) -> list[Gap]:
-    """Return the gaps that new records declare, and put them on file, where later batches find them."""
+def _declared_gaps(decision: Decision, fresh: Sequence[Arrival], history: History) -> list[Gap]:
+    """Return the gaps that new records declare, and put them on file, where later batches find them.
+
+    What a gateway has lost may long be here, because it sends to other servers too that did not take it in time: a gap
+    that ends at or before the head is no news when it ends with the record that is stored.
+    """
     gaps = []
     for arrival in fresh:
         body, seq = arrival.record.payload.body, arrival.record.payload.seq
@@ -218,6 +222,10 @@ def _declared_gaps(decision: Decision, fresh: Sequence[Arrival]) -> list[Gap]:
             continue
         gap = Gap.from_event(body)
         kind = IncidentKind.GAP_DECLARED if gap.last < seq else IncidentKind.GAP_MISMATCH
+        if gap.last <= decision.head.seq and gap.last < seq:
+            if history.hashes(gap.last, gap.last).get(gap.last, gap.hash) == gap.hash:
+                continue
+            kind = IncidentKind.GAP_MISMATCH
         decision.incidents.append(Incident(decision.gateway, kind, seq, gap_detail(gap)))
         if kind is IncidentKind.GAP_DECLARED:
             gaps.append(gap)
@@ -245,7 +253,7 @@ def gap_from_detail(detail: Mapping[str, Any]) -> Gap:
 def _interpret(decision: Decision, fresh: Sequence[Arrival], history: History) -> None:
     """Count samples, mark days, take the latest values, note descriptors that are not known."""
     unknown: dict[bytes, list[int]] = {}
-    newest: tuple[Interpreter, tuple[Frame, ...]] | None = None
+    newest: tuple[Interpreter, tuple[AnyFrame, ...]] | None = None
     for arrival in fresh:
         payload = arrival.record.payload
         if isinstance(payload.body, Descriptor):
@@ -274,7 +282,7 @@ def _interpret(decision: Decision, fresh: Sequence[Arrival], history: History) -
         decision.incidents.append(Incident(decision.gateway, IncidentKind.UNKNOWN_DESCRIPTOR, seqs[0], detail))
 
 
-def _sample_span(frames: Sequence[Frame]) -> tuple[int, int]:
+def _sample_span(frames: Sequence[AnyFrame]) -> tuple[int, int]:
     return min(frame.times_ms[0] for frame in frames), max(frame.times_ms[-1] for frame in frames)
 
 
@@ -283,7 +291,7 @@ def _mark_days(decision: Decision, first_ms: int | None, last_ms: int | None) ->
         decision.dirty_days.update(utc_days(first_ms - MARGIN_MS, last_ms + MARGIN_MS))
 
 
-def _mark_sampled_days(decision: Decision, frame: Frame) -> None:
+def _mark_sampled_days(decision: Decision, frame: AnyFrame) -> None:
     first_ms, last_ms = frame.times_ms[0], frame.times_ms[-1]
     if last_ms - first_ms <= DAY_MS:
         _mark_days(decision, first_ms, last_ms)

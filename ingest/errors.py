@@ -33,5 +33,9 @@ class HttpServerError(IngestError):
     exit_code = 3
 
 
+class RecordImportError(IngestError):
+    """A file with records cannot be read."""
+
+
 class PlanFileError(IngestError):
     """The file of an evidence plan cannot be read."""

@@ -1,26 +1,28 @@
 """What frames hold, by their descriptor: how many samples, and the newest value of each series.
 
-Counting is arithmetic on addresses and reads, so that a record costs the same however many samples it has. The decoding
+Counting is arithmetic on requests and reads, so that a record costs the same however many samples it has. The decoding
 of all samples is the business of ``evidence``.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from wire.descriptor import Descriptor, Series
-from wire.frame import STATUS_OK, Frame
-from wire.words import decode_words
+from wire.frame import STATUS_OK, AnswerFrame, AnyFrame, NodeFrame
+from wire.node import OPC_UNCERTAIN, NodeValue
+from wire.values import value_in_answer, value_in_words, value_of_node
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
     """Newest reading of a series: ``value`` in ``unit``, None when nothing was read or the device says it is invalid.
 
-    ``time_ms`` is the time of that reading; ``status`` is the outcome of the newest attempt (0 = read).
+    ``time_ms`` is the time of that reading; ``status`` is the outcome of the newest attempt (0 = read): the status byte
+    of the frame, of an OPC UA node the upper 16 bits of the status code.
     """
 
     series: str
@@ -35,63 +37,91 @@ class Interpreter:
 
     def __init__(self, descriptor: Descriptor) -> None:
         self.descriptor = descriptor
-        self._series_in = lru_cache(maxsize=4096)(self._find_series)
+        self._series_in_registers = lru_cache(maxsize=4096)(self._find_in_registers)
+        self._series_in_answer = lru_cache(maxsize=4096)(self._find_in_answer)
+        self._series_in_node = lru_cache(maxsize=4096)(self._find_in_node)
 
-    def samples(self, frames: Sequence[Frame]) -> int:
+    def samples(self, frames: Sequence[AnyFrame]) -> int:
         """Return the number of series values that ``frames`` read successfully."""
-        return sum(
-            frame.n_ok * len(self._series_in(frame.device, frame.unit, frame.function, frame.address, frame.count))
-            for frame in frames
-            if frame.n_ok
-        )
+        return sum(n_ok * len(self._series_in(frame)) for frame in frames if (n_ok := frame.n_ok))
 
-    def latest(self, frames: Sequence[Frame]) -> list[Reading]:
+    def latest(self, frames: Sequence[AnyFrame]) -> list[Reading]:
         """Return the newest reading of every series in ``frames``."""
         newest: dict[str, Reading] = {}
         for frame in frames:
-            series_in_frame = self._series_in(frame.device, frame.unit, frame.function, frame.address, frame.count)
+            series_in_frame = self._series_in(frame)
             if not series_in_frame:
                 continue
-            time_ms, words = _last_read(frame)
-            status = frame.status[-1]
+            time_ms, status, value_of = _last_read(frame)
             prefix = f"{self.descriptor.gateway}/{self.descriptor.devices[frame.device].id}/"
             for series in series_in_frame:
                 name = prefix + series.name
                 if name in newest and newest[name].time_ms > time_ms:
                     continue
-                value = None if words is None else _decode(series, words, frame.address)
-                newest[name] = Reading(name, time_ms, value, series.unit, status)
+                newest[name] = Reading(name, time_ms, value_of(series), series.unit, status)
         return list(newest.values())
 
-    def _find_series(self, device: int, unit: int, function: int, address: int, count: int) -> tuple[Series, ...]:
+    def _series_in(self, frame: AnyFrame) -> tuple[Series, ...]:
+        if isinstance(frame, AnswerFrame):
+            return self._series_in_answer(frame.device, frame.request, frame.length)
+        if isinstance(frame, NodeFrame):
+            return self._series_in_node(frame.device, frame.node)
+        return self._series_in_registers(frame.device, frame.unit, frame.function, frame.address, frame.count)
+
+    def _find_in_registers(self, device: int, unit: int, function: int, address: int, count: int) -> tuple[Series, ...]:
         if device >= len(self.descriptor.devices) or self.descriptor.devices[device].unit != unit:
             return ()
-        return tuple(
-            series
-            for series in self.descriptor.devices[device].series
-            if series.function == function
-            and address <= series.address
-            and series.address + series.type.words <= address + count
-        )
+        return tuple(one for one in self._series_of(device) if one.in_registers(function, address, count))
+
+    def _find_in_answer(self, device: int, request: bytes, length: int) -> tuple[Series, ...]:
+        return tuple(one for one in self._series_of(device) if one.in_answer(request, length))
+
+    def _find_in_node(self, device: int, node: str) -> tuple[Series, ...]:
+        return tuple(one for one in self._series_of(device) if one.in_node(node))
+
+    def _series_of(self, device: int) -> tuple[Series, ...]:
+        return self.descriptor.devices[device].series if device < len(self.descriptor.devices) else ()
 
 
-def _last_read(frame: Frame) -> tuple[int, Sequence[int] | None]:
-    """Return time and words of the last successful read, or the time of the last attempt and None."""
-    good = frame.n_ok
+ValueOf = Callable[[Series], float | int | None]
+
+
+def _last_read(frame: AnyFrame) -> tuple[int, int, ValueOf]:
+    """Return the time of the last good read, or of the last attempt when there was none, the outcome of the last
+    attempt, and what gives the value of a series in that read."""
+    if isinstance(frame, NodeFrame):
+        return _last_sample(frame)
+    good, status = frame.n_ok, frame.status[-1]
     if not good:
-        return frame.times_ms[-1], None
+        return frame.times_ms[-1], status, _no_value
+    time_ms = frame.times_ms[frame.status.rfind(STATUS_OK)]
     # The columns of a frame: the last good read stands at the end of each plane of bytes.
+    if isinstance(frame, AnswerFrame):
+        return time_ms, status, partial(_of_answer, frame.data[good - 1 :: good])
     words = struct.unpack(f">{frame.count}H", frame.words[good - 1 :: good])
-    return frame.times_ms[frame.status.rfind(STATUS_OK)], words
+    return time_ms, status, partial(_of_words, words, frame.address)
 
 
-def _decode(series: Series, words: Sequence[int], address: int) -> float | int | None:
-    offset = series.address - address
-    return decode_words(
-        words[offset : offset + series.type.words],
-        series.type,
-        series.order,
-        scale=series.scale,
-        offset=series.offset,
-        invalid=series.invalid,
-    )
+def _last_sample(frame: NodeFrame) -> tuple[int, int, ValueOf]:
+    status = frame.status[-1]
+    outcome = status >> 16 if status >= OPC_UNCERTAIN else STATUS_OK
+    good = [sample for sample in frame.samples() if sample.status < OPC_UNCERTAIN and sample.value is not None]
+    if not good:
+        return frame.times_ms[-1], outcome, _no_value
+    return good[-1].time_ms, outcome, partial(_of_node, good[-1].value)
+
+
+def _no_value(_series: Series) -> None:
+    return None
+
+
+def _of_words(words: Sequence[int], address: int, series: Series) -> float | int | None:
+    return value_in_words(series, words, address)
+
+
+def _of_answer(data: bytes, series: Series) -> float | int | None:
+    return value_in_answer(series, data)
+
+
+def _of_node(value: NodeValue | None, series: Series) -> float | int | None:
+    return value_of_node(series, value)

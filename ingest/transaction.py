@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -64,6 +64,8 @@ class Committed:
     """What a committed batch came to: counts, and the acknowledgements that may now be signed and sent."""
 
     tally: Tally = field(default_factory=Tally)
+    refused: Counter[str] = field(default_factory=Counter)
+    """How many messages were not authentic, by reason; those that are in quarantine already among them."""
     acknowledgements: list[Acknowledgement] = field(default_factory=list)
 
 
@@ -166,6 +168,7 @@ class AdmissionTransactions:
         added: dict[bytes, None] = {}
         for rejection in rejected:
             message = rejection.message
+            committed.refused[rejection.reason] += 1
             identity = hashlib.sha256(message.topic.encode() + b"\0" + message.data).digest()
             if identity in self._refused or identity in added:
                 committed.tally.duplicates += 1

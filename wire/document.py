@@ -176,6 +176,8 @@ def _fields_at(model: type[BaseModel], loc: tuple[str | int, ...]) -> list[str]:
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
+        for narrower in annotation.__subclasses__():  # may stand where the model is called for
+            yield from _models(narrower)
     elif get_origin(annotation) in (Union, UnionType):
         for part in get_args(annotation):
             yield from _models(part)

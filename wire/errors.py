@@ -51,6 +51,10 @@ class RecordError(WireError):
         super().__init__(f"{fault}: {text}")
 
 
+class RecordFileError(WireError):
+    """A file is not a sequence of records, or ends in the middle of one."""
+
+
 class ReceiptError(RecordError):
     """Bytes are not a valid acknowledgement of the server."""
 

@@ -8,7 +8,10 @@ from typing import Any, Literal, cast, get_args
 from wire import schema
 from wire.limits import MAXIMUM_SEQUENCE
 
-EventName = Literal["start", "stop", "configuration", "clock_step", "meter_replaced", "gap"]
+EventName = Literal[
+    "start", "stop", "configuration", "clock_step", "clock_state", "meter_replaced", "gap", "loss", "ratio_changed",
+    "ratio_mismatch", "setting_changed", "history", "commissioned",
+]  # fmt: skip
 EVENT_NAMES: tuple[str, ...] = get_args(EventName)
 _MAXIMUM_DETAILS = 32
 

@@ -1,8 +1,8 @@
-"""Frames: the reads of one poll unit over time, as raw register words.
+"""Frames: the reads of one poll unit over time, as they came. Nothing is scaled, rounded or left out.
 
-The words of all good reads are stored register by register, and for each register first the high bytes over time, then
-the low bytes: neighbouring bytes then belong to the same digit of the same quantity, which is what makes an unchanged
-value almost free after compression. Nothing is scaled, rounded or left out.
+There are three kinds: reads of registers here, answers of bytes in `wire.answer`, values of OPC UA nodes in
+`wire.node`. The words of all good reads are stored register by register, and for each register first the high bytes
+over time, then the low bytes (see `wire.sampling`).
 """
 
 from __future__ import annotations
@@ -10,18 +10,42 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 from wire import schema
-from wire.limits import MAXIMUM_DEVICES, MAXIMUM_REGISTERS, MAXIMUM_SAMPLES_A_FRAME, MAXIMUM_TIME_MS
+from wire.answer import ANSWER, AnswerFrame, AnswerFrameBuilder, answer_frame_from_cbor, answer_frame_to_cbor
+from wire.limits import MAXIMUM_DEVICES, MAXIMUM_REGISTERS, MAXIMUM_SAMPLES_A_FRAME
+from wire.node import NODE, NodeFrame, NodeFrameBuilder, NodeSample, Variant, node_frame_from_cbor, node_frame_to_cbor
+from wire.sampling import (
+    MAXIMUM_DELTA_MS,
+    STATUS_CONNECTION,
+    STATUS_MALFORMED,
+    STATUS_OK,
+    STATUS_TIMEOUT,
+    columns,
+    deltas,
+    outcomes,
+    refuse_steps,
+    times,
+)
 
-STATUS_OK = 0
-STATUS_TIMEOUT = 0xF0
-STATUS_CONNECTION = 0xF1
-STATUS_MALFORMED = 0xF2
-_LOCAL_STATUSES = frozenset({STATUS_TIMEOUT, STATUS_CONNECTION, STATUS_MALFORMED})
-_MAXIMUM_DELTA_MS = 2**32 - 1
+__all__ = [
+    "STATUS_CONNECTION",
+    "STATUS_MALFORMED",
+    "STATUS_OK",
+    "STATUS_TIMEOUT",
+    "AnswerFrame",
+    "AnswerFrameBuilder",
+    "AnyFrame",
+    "Frame",
+    "FrameBuilder",
+    "NodeFrame",
+    "NodeFrameBuilder",
+    "NodeSample",
+    "Variant",
+    "frame_from_cbor",
+    "frame_to_cbor",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +53,11 @@ class Frame:
     """Reads of one block of registers.
 
     ``device`` is an index into the descriptor's devices; ``unit``, ``function``, ``address`` and ``count`` are the
-    request as it was sent. ``times_ms`` holds one time a read: the middle between request and response, milliseconds
-    since the Unix epoch, UTC, never falling. ``status`` holds one byte a read: 0 good, 1..127 the exception code the
-    device answered, 0xF0 time-out, 0xF1 no connection, 0xF2 malformed answer. ``words`` holds the registers of the
-    good reads (see the module's text). ``round_trip_ms`` is the longest time a read took: half of it bounds the error
-    of the sample times.
+    request as it was sent; a coil or discrete input (functions 1 and 2) is a word of 0 or 1. ``times_ms`` holds one
+    time a read: the middle between request and response, milliseconds since the Unix epoch, UTC, never falling.
+    ``status`` holds one byte a read: 0 good, 1..127 the exception code the device answered, 0xF0 time-out, 0xF1 no
+    connection, 0xF2 malformed answer. ``words`` holds the registers of the good reads (see the module's text).
+    ``round_trip_ms`` is the longest time a read took: half of it bounds the error of the sample times.
     """
 
     device: int
@@ -56,6 +80,11 @@ class Frame:
         """Number of good reads."""
         return self.status.count(STATUS_OK)
 
+    @property
+    def size(self) -> int:
+        """Bytes that the words take before compression."""
+        return len(self.words)
+
     def samples(self) -> Iterator[tuple[int, int, tuple[int, ...] | None]]:
         """Yield ``(time_ms, status, words)`` of each read; ``words`` is ``None`` when the read failed."""
         good, row = self.n_ok, struct.Struct(f">{self.count}H")
@@ -66,6 +95,9 @@ class Frame:
                 position += 1
             else:
                 yield time_ms, status, None
+
+
+AnyFrame = Frame | AnswerFrame | NodeFrame
 
 
 class FrameBuilder:
@@ -95,12 +127,9 @@ class FrameBuilder:
         return len(self._times) >= MAXIMUM_SAMPLES_A_FRAME
 
     def add(self, time_ms: int, status: int, words: Sequence[int] | None, round_trip_ms: int) -> None:
-        """Add one read. ``words`` are needed exactly when ``status`` is 0; times may not fall, nor jump by more than
-        2^32 ms (a clock step starts a new frame: build this one first)."""
-        if self._times and time_ms < self._times[-1]:
-            raise ValueError("the times of a frame may not fall; build the frame before the clock is set back")
-        if self._times and time_ms - self._times[-1] > _MAXIMUM_DELTA_MS:
-            raise ValueError("two reads of a frame are at most 2^32 ms apart; build the frame when the clock is set")
+        """Add one read. ``words`` are needed exactly when ``status`` is 0; times may not fall, nor jump by
+        more than 2^32 ms (a clock step starts a new frame: build this one first)."""
+        refuse_steps(self._times, time_ms)
         if (status == STATUS_OK) != (words is not None):
             raise ValueError("a good read has words, a failed one has none")
         if words is not None:
@@ -111,7 +140,6 @@ class FrameBuilder:
 
     def build(self) -> Frame:
         """Return the frame of the reads so far, and begin anew."""
-        rows, width = bytes(self._rows), 2 * self.count
         frame = Frame(
             device=self.device,
             unit=self.unit,
@@ -120,72 +148,55 @@ class FrameBuilder:
             count=self.count,
             times_ms=tuple(self._times),
             status=bytes(self._status),
-            words=b"".join(rows[column::width] for column in range(width)),
+            words=columns(bytes(self._rows), 2 * self.count),
             round_trip_ms=self._round_trip_ms,
         )
         self._clear()
         return frame
 
 
-def frame_to_cbor(frame: Frame) -> list[Any]:
-    """Return the frame as the CDDL's ``frame`` array."""
-    times = frame.times_ms
-    deltas = [later - earlier for earlier, later in pairwise(times)]
-    packed = struct.pack(f">{len(deltas)}I", *deltas)
+def frame_to_cbor(frame: AnyFrame) -> list[Any]:
+    """Return the frame as the CDDL's ``frame`` array, in the form of its kind."""
+    if isinstance(frame, AnswerFrame):
+        return answer_frame_to_cbor(frame)
+    if isinstance(frame, NodeFrame):
+        return node_frame_to_cbor(frame)
     return [
         frame.device,
         [frame.unit, frame.function, frame.address, frame.count],
-        times[0],
-        b"".join(packed[plane::4] for plane in range(4)),
+        frame.times_ms[0],
+        deltas(frame.times_ms),
         None if frame.n_ok == frame.n else frame.status,
         frame.words,
         frame.round_trip_ms,
     ]
 
 
-def frame_from_cbor(value: Any, where: str) -> Frame:
+def frame_from_cbor(value: Any, where: str) -> AnyFrame:
     """Read the CDDL's ``frame`` array; raise `RecordError` (``bad-payload`` or ``bad-time``) naming what is off."""
-    device, request, start, deltas, status, words, round_trip = schema.array(value, where, length=7)
+    kind = schema.array(value, where)[:1]
+    if kind == [ANSWER]:
+        return answer_frame_from_cbor(value, where)
+    if kind == [NODE]:
+        return node_frame_from_cbor(value, where)
+    return _register_frame_from_cbor(value, where)
+
+
+def _register_frame_from_cbor(value: Any, where: str) -> Frame:
+    device, request, start, steps, status, words, round_trip = schema.array(value, where, length=7)
     unit, function, address, count = schema.array(request, f"{where}.request", length=4)
     schema.integer(address, f"{where}.address", 0, 65_535)
     schema.integer(count, f"{where}.count", 1, min(MAXIMUM_REGISTERS, 65_536 - address))
-    times = _times(schema.time_ms(start, f"{where}.start"), schema.octets(deltas, f"{where}.deltas"), where)
-    states = (
-        bytes(len(times)) if status is None else _status(schema.octets(status, f"{where}.status"), len(times), where)
-    )
-    good = states.count(STATUS_OK)
-    if status is not None and good == len(times):
-        raise schema.fault(f"{where}.status", "must be null when every read is good")
+    sample_times = times(start, steps, where)
+    states = outcomes(status, len(sample_times), where)
     return Frame(
         device=schema.integer(device, f"{where}.device", 0, MAXIMUM_DEVICES - 1),
         unit=schema.integer(unit, f"{where}.unit", 0, 255),
         function=schema.integer(function, f"{where}.function", 1, 4),
         address=address,
         count=count,
-        times_ms=times,
+        times_ms=sample_times,
         status=states,
-        words=schema.octets(words, f"{where}.words", 2 * count * good),
-        round_trip_ms=schema.integer(round_trip, f"{where}.round_trip_ms", 0, _MAXIMUM_DELTA_MS),
+        words=schema.octets(words, f"{where}.words", 2 * count * states.count(STATUS_OK)),
+        round_trip_ms=schema.integer(round_trip, f"{where}.round_trip_ms", 0, MAXIMUM_DELTA_MS),
     )
-
-
-def _times(start: int, deltas: bytes, where: str) -> tuple[int, ...]:
-    count, rest = divmod(len(deltas), 4)
-    if rest or count >= MAXIMUM_SAMPLES_A_FRAME:
-        raise schema.fault(f"{where}.deltas", f"has {len(deltas)} bytes: not whole 32-bit numbers, or too many")
-    times = [start]
-    rows = b"".join(deltas[position::count] for position in range(count))
-    for delta in struct.unpack(f">{count}I", rows):
-        times.append(times[-1] + delta)
-    if times[-1] > MAXIMUM_TIME_MS:
-        raise schema.fault(f"{where}.deltas", "lead beyond the year 9999")
-    return tuple(times)
-
-
-def _status(status: bytes, count: int, where: str) -> bytes:
-    if len(status) != count:
-        raise schema.fault(f"{where}.status", f"has {len(status)} entries for {count} reads")
-    for entry in set(status):
-        if entry > 127 and entry not in _LOCAL_STATUSES:
-            raise schema.fault(f"{where}.status", f"has the unknown code 0x{entry:02X}")
-    return status

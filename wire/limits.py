@@ -23,6 +23,15 @@ MAXIMUM_FRAMES = 1024
 MAXIMUM_SAMPLES_A_FRAME = 65_536
 """Reads in one frame."""
 
+MAXIMUM_REQUEST_BYTES = 64
+"""The request of an answer frame, without address and checksum."""
+
+MAXIMUM_ANSWER_BYTES = 1024
+"""One answer of an answer frame; the protocols it is for stop at 255."""
+
+MAXIMUM_DECIMAL_BYTES = 8
+"""Packed decimal digits of one number: 16 of them, what 64 bits hold."""
+
 MAXIMUM_REGISTERS = 125
 """Registers in one Modbus read (MODBUS Application Protocol V1.1b3, 6.3 and 6.4)."""
 

@@ -22,8 +22,11 @@ from wire.frame import (
     STATUS_MALFORMED,
     STATUS_OK,
     STATUS_TIMEOUT,
+    AnswerFrame,
+    AnyFrame,
     Frame,
     FrameBuilder,
+    NodeFrame,
     frame_from_cbor,
     frame_to_cbor,
 )
@@ -38,11 +41,14 @@ __all__ = [
     "STATUS_TIMEOUT",
     "VERSION",
     "ZERO_HASH",
+    "AnswerFrame",
+    "AnyFrame",
     "Body",
     "ClockState",
     "Frame",
     "FrameBuilder",
     "Kind",
+    "NodeFrame",
     "Payload",
     "Record",
     "open_record",
@@ -86,7 +92,7 @@ class ClockState:
     error_us: int | None = None
 
 
-Body = tuple[Frame, ...] | Descriptor | Event | Head
+Body = tuple[AnyFrame, ...] | Descriptor | Event | Head
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +122,14 @@ class Payload:
         return Kind.EVENT if isinstance(self.body, Event) else Kind.HEAD
 
     @property
-    def frames(self) -> tuple[Frame, ...]:
-        """The frames of a frames record; empty for other kinds."""
+    def frames(self) -> tuple[AnyFrame, ...]:
+        """The frames of a frames record, of all three kinds; empty for other records."""
         return self.body if isinstance(self.body, tuple) else ()
+
+    @property
+    def register_frames(self) -> tuple[Frame, ...]:
+        """Those of the frames that are reads of registers."""
+        return tuple(frame for frame in self.frames if isinstance(frame, Frame))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,9 @@ from wire.errors import TopicError
 RECORD_FILTER = "shopfloor/v1/+/record"
 """Subscription that receives the records of every gateway."""
 
+HEALTH_FILTER = "shopfloor/v1/+/health"
+"""Subscription that receives how every gateway is, in retained messages."""
+
 MAXIMUM_ID_LENGTH = 64
 _ID = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?")
 _RECORD = re.compile(r"shopfloor/v1/([^/]+)/record")
@@ -31,6 +34,11 @@ def record_topic(gateway: str) -> str:
 def ack_topic(gateway: str) -> str:
     """Return the topic on which the server acknowledges to ``gateway``; raise `TopicError` as `record_topic`."""
     return f"shopfloor/v1/{_checked(gateway)}/ack"
+
+
+def health_topic(gateway: str) -> str:
+    """Return the topic on which ``gateway`` says how it is, retained; raise `TopicError` as `record_topic`."""
+    return f"shopfloor/v1/{_checked(gateway)}/health"
 
 
 def gateway_of(topic: str) -> str:

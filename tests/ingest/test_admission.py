@@ -294,6 +294,27 @@ def test_lost_record_that_turns_up_after_its_gap_is_stored(gateway: Any) -> None
     assert decision.head.seq == 9
 
 
+def test_gap_over_records_that_are_here_is_no_news(gateway: Any) -> None:
+    """The gateway lost them for another server of its own, which did not take them in time."""
+    memory = Memory()
+    made = gateway.make(8)
+    memory.receive(*made)
+    declarations = [_gap(gateway, made, 4, 6), _gap(gateway, made, 4, 7)]
+    memory.receive(declarations[0])
+    memory.receive(declarations[1], *gateway.make(1))
+    assert memory.incidents == []
+    assert memory.head.seq == 11
+
+
+def test_gap_that_ends_with_another_record_than_the_stored_one_is_told(gateway: Any) -> None:
+    memory = Memory()
+    made = gateway.make(8)
+    memory.receive(*made)
+    other = Gap(4, 6, made[2].hash, b"\x01" * 32, 0, "spool full").to_event()
+    memory.receive(gateway.chain.append(other, time_ms=gateway.time_ms))
+    assert memory.kinds() == ["gap-mismatch"]
+
+
 def test_days_within_an_hour_of_the_samples_become_dirty(gateway: Any) -> None:
     midnight = gateway.time_ms // DAY_MS * DAY_MS + DAY_MS
     memory = Memory()

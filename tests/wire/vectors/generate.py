@@ -21,9 +21,19 @@ from typing import Any
 import cbor2
 
 from wire.chain import ChainWriter
-from wire.descriptor import Descriptor, Device, Series, descriptor_to_cbor
+from wire.descriptor import AnswerPlace, Descriptor, Device, NodePlace, Series, descriptor_to_cbor
 from wire.event import Event, Gap
-from wire.frame import STATUS_CONNECTION, STATUS_TIMEOUT, FrameBuilder
+from wire.frame import (
+    STATUS_CONNECTION,
+    STATUS_TIMEOUT,
+    AnswerFrame,
+    AnswerFrameBuilder,
+    FrameBuilder,
+    NodeFrame,
+    NodeFrameBuilder,
+    NodeSample,
+    Variant,
+)
 from wire.head import Head
 from wire.keys import SigningKey
 from wire.limits import MAXIMUM_INFLATED_BYTES, MAXIMUM_RECORD_BYTES
@@ -80,6 +90,85 @@ def frame(reads: int = 4, *, failed: bool = False) -> Frame:
     return builder.build()
 
 
+ENERGY_REQUEST = bytes.fromhex("1100000000")
+STATE_REQUEST = bytes.fromhex("1101050004")
+
+
+def heat_and_line() -> Descriptor:
+    """A meter that answers fields of bytes, a controller that has nodes, and registers with digits, bits and text."""
+    kept, swapped = WordOrder.ABCD, WordOrder.DCBA
+    answering = (
+        Series(
+            "energy", "active_energy_import", "kWh", "counter", 0, 0, WordType.BCD, swapped, scale=0.01,
+            modulus=1_000_000.0, place=AnswerPlace(ENERGY_REQUEST, 4, 4),
+        ),
+        Series("power", "active_power", "kW", "gauge", 0, 0, WordType.SIGNED_BCD, swapped, scale=0.0001,
+               place=AnswerPlace(STATE_REQUEST, 4, 3)),
+        Series("alarm", "alarm", "", "state", 0, 0, WordType.BIT, swapped, bit=9,
+               place=AnswerPlace(STATE_REQUEST, 7, 2)),
+        Series("serial", "serial_number", "", "state", 0, 0, WordType.STRING, kept,
+               place=AnswerPlace(STATE_REQUEST, 9, 6)),
+    )  # fmt: skip
+    nodes = (
+        Series("speed", "speed", "1/min", "gauge", 0, 0, WordType.VARIANT, kept, scale=60.0,
+               place=NodePlace("ns=2;s=Line.Speed")),
+        Series("pieces", "good_count", "1", "counter", 0, 0, WordType.VARIANT, kept, place=NodePlace("i=2258")),
+    )  # fmt: skip
+    registers = (
+        Series("digits", "volume", "m3", "counter", 3, 0, WordType.BCD32, WordOrder.CDAB, scale=0.001),
+        Series("running", "running", "", "state", 1, 7, WordType.BIT, kept),
+        Series("fault", "fault", "", "state", 3, 2, WordType.BIT, WordOrder.BADC, bit=15),
+        Series("model", "model", "", "state", 3, 3, WordType.STRING, kept, length=6),
+    )
+    templates = [("meter-2", "dlt645", answering), ("line-1", "opc-ua", nodes), ("plc-1", "modbus-tcp", registers)]
+    return Descriptor(
+        GATEWAY,
+        "shopfloor-evidence 0.2.0",
+        "Asia/Shanghai",
+        tuple(
+            Device(name, "example", bytes(32), "", protocol, 1, 1.0, 1.0, True, 60_000, series)
+            for name, protocol, series in templates
+        ),
+    )
+
+
+def answer_frame(reads: int = 4) -> AnswerFrame:
+    builder = AnswerFrameBuilder(0, ENERGY_REQUEST)
+    for read in range(reads):
+        time_ms = START_MS + 60_000 * read
+        if read % 4 == 2:
+            builder.add(time_ms, (STATUS_TIMEOUT, 2)[read % 8 // 4], None, 500)
+        else:
+            builder.add(time_ms, 0, bytes.fromhex("00000000") + bytes([0x10 + read, 0x32, 0x54, 0x00]), 41)
+    return builder.build()
+
+
+def silent_answer_frame() -> AnswerFrame:
+    builder = AnswerFrameBuilder(0, STATE_REQUEST)
+    builder.add(START_MS, STATUS_CONNECTION, None, 0)
+    return builder.build()
+
+
+def node_frames() -> tuple[NodeFrame, ...]:
+    """Numbers with time stamps, a server clock in 2000, an overflow, an uncertain and a bad value; texts; nothing."""
+    in_2000 = 946_684_800_000
+    numbers = NodeFrameBuilder(1, "ns=2;s=Line.Speed")
+    numbers.add(NodeSample(START_MS, 0, 24.5, START_MS - 12, in_2000), Variant.DOUBLE)
+    numbers.add(NodeSample(START_MS + 1_000, 0x0480, -1.25, None, in_2000 + 1_000), Variant.DOUBLE)
+    numbers.add(NodeSample(START_MS + 2_000, 0x4000_0000, 0.0, START_MS + 1_990, None), Variant.DOUBLE)
+    numbers.add(NodeSample(START_MS + 3_000, 0x800A_0000, None), Variant.NULL)
+    counts = NodeFrameBuilder(1, "i=2258")
+    counts.add(NodeSample(START_MS, 0, 2**64 - 1), Variant.UINT64, 7)
+    texts = NodeFrameBuilder(1, "ns=65535;s=品种;批次")
+    texts.add(NodeSample(START_MS, 0, "钢坯", START_MS), Variant.STRING)
+    texts.add(NodeSample(START_MS + 1, 0, "", START_MS), Variant.STRING)
+    nothing = NodeFrameBuilder(1, "b=AQI=")
+    nothing.add(NodeSample(START_MS, 0x80AE_0000, None), Variant.NULL)
+    flags = NodeFrameBuilder(1, "ns=1;i=4294967295")
+    flags.add(NodeSample(START_MS, 0, True), Variant.BOOLEAN)
+    return tuple(builder.build() for builder in (numbers, counts, texts, nothing, flags))
+
+
 def writer(key: SigningKey = KEY, gateway: str = GATEWAY) -> ChainWriter:
     return ChainWriter(gateway, key, boot_id=BOOT)
 
@@ -105,6 +194,16 @@ def gapped_chain(hide_declaration: bool = False) -> list[Record]:
     if not hide_declaration:
         records.append(made.append(gap.to_event(), time_ms=START_MS + 3))
     return records
+
+
+def chain_from_1970() -> list[Record]:
+    """A chain whose gateway had no time at its start, and said so when it came."""
+    made, unset = writer(), ClockState(synchronised=False)
+    records = [made.append(body, time_ms=4_000, clock=unset) for body in (descriptor(), Event("start"))]
+    step = Event("clock_step", {"before_ms": 9_000, "after_ms": START_MS, "step_ms": START_MS - 9_000})
+    records.append(made.append(step, time_ms=START_MS, clock=CLOCK))
+    state = Event("clock_state", {"before": "not synchronised", "after": "synchronised", "drift_ppm": 40.25})
+    return [*records, made.append(state, time_ms=START_MS, clock=CLOCK)]
 
 
 def raw_payload(**changes: Any) -> dict[Any, Any]:
@@ -138,6 +237,75 @@ def with_frame(position: int, value: Any) -> dict[Any, Any]:
     del payload[10]
     payload[8] = [parts]
     return payload
+
+
+def with_frames(frames: list[Any]) -> dict[Any, Any]:
+    payload = raw_payload()
+    del payload[10]
+    payload[8] = frames
+    return payload
+
+
+def spoilt_frames() -> list[tuple[str, str, list[Any]]]:
+    """Frames of answers and nodes, each off in one place: the name of the case, what is wrong, and the frame."""
+    answer: list[Any] = ["answer", 0, b"\x11\x00", START_MS, b"", None, 4, bytes(4), 3]
+    node: list[Any] = ["node", 0, "ns=2;s=Speed", START_MS, b"", None, 11, bytes(8), None, None, 0]
+    absent = b"\x80" + bytes(7)
+    later = b"\x7f" + bytes(7)
+
+    def off(frame: list[Any], **changes: Any) -> list[Any]:
+        names = ["kind", "device", "asked", "start", "deltas", "status", "type", "data", "source", "server", "last"]
+        return [changes.get(name, part) for name, part in zip(names, frame, strict=False)]
+
+    return [
+        ("frame-of-an-unknown-kind", "a kind of tomorrow", off(answer, kind="sheet")),
+        ("answer-too-short", "three bytes where four are announced", off(answer, data=bytes(3))),
+        ("answer-of-no-bytes", "a good read without an answer", off(answer, type=0, data=b"")),
+        ("answer-length-without-a-good-read", "a length that nothing has", off(answer, status=b"\xf0", data=b"")),
+        ("answer-to-nothing", "a request of no bytes", off(answer, asked=b"")),
+        ("answer-request-too-long", "a request of 65 bytes", off(answer, asked=bytes(65))),
+        ("answer-status-unknown", "status 80 hex has no meaning", off(answer, status=b"\x80", type=0, data=b"")),
+        ("answer-with-one-part-more", "ten parts instead of nine", [*answer, 0]),
+        ("node-without-identifier", "a text that is no NodeId", off(node, asked="Speed")),
+        ("node-of-an-unknown-type", "built-in type 25 is not carried", off(node, type=25)),
+        ("node-values-too-short", "seven bytes for a double", off(node, data=bytes(7))),
+        ("node-value-with-a-bad-status", "a value that must not be used", off(node, status=b"\x80\x0a\0\0")),
+        ("node-status-of-zeros", "null says the same in one byte", off(node, status=bytes(4))),
+        ("node-status-cut", "three bytes of a status code", off(node, status=bytes(3))),
+        ("node-boolean-of-two", "neither true nor false", off(node, type=1, data=b"\x02")),
+        ("node-text-as-bytes", "a text in place of texts", off(node, type=12, data=b"x")),
+        ("node-time-stamp-cut", "seven bytes of a time stamp", off(node, source=bytes(7))),
+        ("node-time-stamps-all-absent", "null says the same in one byte", off(node, server=absent)),
+        ("node-time-stamp-beyond-9999", "a source in a far future", off(node, source=later)),
+    ]
+
+
+def with_series(device_index: int, changes: dict[str, Any]) -> dict[str, Any]:
+    """A descriptor whose first series of one device is changed; a change to None leaves the key out."""
+    described = descriptor_to_cbor(heat_and_line())
+    series = described["devices"][device_index]["series"]
+    series[0] = {key: value for key, value in {**series[0], **changes}.items() if value is not None or key == "modulus"}
+    return described
+
+
+def spoilt_series() -> list[tuple[str, str, int, dict[str, Any]]]:
+    return [
+        ("series-in-two-places", "an answer and a node at once", 0, {"node": "i=1"}),
+        ("series-in-no-place", "where does it stand?", 1, {"node": None}),
+        ("series-of-decimals-too-wide", "nine bytes of digits", 0, {"length": 9}),
+        ("series-beyond-the-longest-answer", "a field that ends behind 1024 bytes", 0, {"start": 1_021}),
+        ("series-in-swapped-registers-of-an-answer", "bytes have no word order", 0, {"order": "CDAB"}),
+        ("series-of-four-bytes-in-three", "a uint32 has four", 0, {"type": "uint32", "length": 3}),
+        ("series-of-a-node-with-patterns", "a node says so with its status", 1, {"invalid": [1]}),
+        ("series-of-no-node", "a text that is no NodeId", 1, {"node": "ns=70000000;i=1"}),
+        ("series-of-a-field-in-registers", "registers say their width", 2, {"type": "bcd"}),
+        ("series-of-a-variant-in-registers", "registers do not bring their type", 2, {"type": "variant"}),
+        ("series-of-bit-16", "a register has sixteen bits", 2, {"type": "bit", "bit": 16}),
+        ("series-of-a-bit-without-number", "which bit?", 2, {"type": "bit"}),
+        ("series-of-text-without-length", "how long?", 2, {"type": "string"}),
+        ("series-of-text-beyond-the-last-register", "two registers from 65535", 2,
+         {"type": "string", "length": 2, "address": 65_535}),
+    ]  # fmt: skip
 
 
 def cose(
@@ -187,7 +355,19 @@ def valid_cases() -> dict[str, tuple[str, list[bytes]]]:
     failed = [made.append(descriptor(), time_ms=START_MS), made.append((frame(6, failed=True),), time_ms=START_MS)]
     made = writer()
     unknown = [made.append(descriptor(), time_ms=START_MS, clock=ClockState(None, None, None))]
+    made = writer()
+    answers = [made.append(heat_and_line(), time_ms=START_MS)]
+    answers.append(made.append((answer_frame(8), silent_answer_frame()), time_ms=START_MS))
+    made = writer()
+    nodes = [made.append(heat_and_line(), time_ms=START_MS), made.append(node_frames(), time_ms=START_MS)]
+    made = writer()
+    mixed = [made.append(heat_and_line(), time_ms=START_MS)]
+    mixed.append(made.append((frame(), answer_frame(), *node_frames()[:1]), time_ms=START_MS))
     return {
+        "answers": ("answers of a meter, with an error code, a time-out and no connection", datas(answers)),
+        "nodes": ("typed values of OPC UA nodes with the times and status codes of their server", datas(nodes)),
+        "three-kinds-of-frames": ("registers, answers and nodes in one record", datas(mixed)),
+        "clock-set-at-boot": ("a clock that began in 1970, its step, and its reference", datas(chain_from_1970())),
         "descriptor-start-frames": ("a chain as every gateway begins it", datas(chain())),
         "failed-reads": ("exception, time-out and lost connection stand beside good reads", datas(failed)),
         "head": ("a head states the record before it", datas(head)),
@@ -495,6 +675,18 @@ def negative_cases() -> dict[str, tuple[str, list[bytes], str, int]]:
         spoilt(with_frame(1, [1, 3, 65_535, 2]), subject="frames"),
         "bad-payload",
     )
+    for name, about, parts in spoilt_frames():
+        case(name, about, spoilt(with_frames([parts]), subject="frames"), "bad-payload")
+    for name, about, device_index, changes in spoilt_series():
+        case(
+            name,
+            about,
+            spoilt(
+                {**{k: v for k, v in raw_payload().items() if k != 10}, 9: with_series(device_index, changes)},
+                subject="descriptor",
+            ),
+            "bad-payload",
+        )
     named_twice = descriptor_to_cbor(Descriptor(GATEWAY, "0.1.0", "UTC", (device(), device())))
     case(
         "descriptor-names-a-device-twice",

@@ -7,46 +7,51 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from agent import drivers
-from agent.clock import SystemClock
-from agent.config import ConnectionConfig, GatewayConfig
-from agent.description import requests_of
-from agent.drivers import Reading
+from agent.config import GatewayConfig
+from agent.description import describe, queries_of, requests_of
 from agent.models import load_template
 from agent.planner import Block
+from agent.plausibility import Outcome, ratios
+from agent.queries import Query
+from agent.readout import DeviceReadout, read_devices
 from wire.chain import ChainWriter
-from wire.frame import STATUS_CONNECTION, STATUS_MALFORMED, STATUS_OK, STATUS_TIMEOUT, Frame, FrameBuilder
+from wire.frame import (
+    STATUS_OK,
+    AnswerFrame,
+    AnswerFrameBuilder,
+    Frame,
+    FrameBuilder,
+    NodeFrame,
+    NodeFrameBuilder,
+    NodeSample,
+    Variant,
+)
 from wire.keys import SigningKey
+from wire.node import OPC_GOOD
 
 _DAY_MS = 86_400_000
 _DRIFT = 8
 _POLLS_TRIED = 120
-_STATUS_TEXTS = {
-    STATUS_TIMEOUT: "no answer within the time-out",
-    STATUS_CONNECTION: "no connection",
-    STATUS_MALFORMED: "an answer that is not one to the request",
-    1: "exception 1: illegal function",
-    2: "exception 2: illegal data address",
-    3: "exception 3: illegal data value",
-    4: "exception 4: the device failed",
-    6: "exception 6: the device is busy",
-    10: "exception 10: the gateway has no path to the device",
-    11: "exception 11: the device behind the gateway does not respond",
-}
 
 
 @dataclass(frozen=True, slots=True)
 class DevicePlan:
-    """The requests one device is polled with, and every how many milliseconds."""
+    """The requests one device is polled with, and every how many milliseconds.
+
+    An OPC UA server has ``nodes`` instead; ``sends_every_ms`` is how often it sends changes when it is subscribed to.
+    """
 
     connection: str
     address: str
     device: str
     model: str
     unit: int
+    meter: str
     interval_ms: int
     series: int
-    requests: tuple[Block, ...]
+    requests: tuple[Block, ...] | tuple[Query, ...]
+    nodes: tuple[str, ...] = ()
+    sends_every_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +69,16 @@ def plans(config: GatewayConfig) -> list[DevicePlan]:
     return [
         DevicePlan(
             connection=connection.id,
-            address=f"{connection.protocol} {connection.host}:{connection.port}",
+            address=f"{connection.protocol} {connection.address}",
             device=device.id,
             model=load_template(device.model).model.title,
             unit=device.unit,
+            meter=device.address,
             interval_ms=device.interval,
             series=len(device.effective_series()),
-            requests=requests_of(device),
+            requests=queries_of(device) or requests_of(device),
+            nodes=tuple(dict.fromkeys(one.node for one in device.effective_series().values() if one.node)),
+            sends_every_ms=connection.sends_every_ms,
         )
         for connection, device in config.devices()
     ]
@@ -88,61 +96,59 @@ def estimated_bytes_a_day(config: GatewayConfig) -> int:
     empty = len(writer.seal((), time_ms=_DAY_MS).data)
     total = empty * _DAY_MS / max(config.flush, min(plan.interval_ms for plan in planned))
     for index, plan in enumerate(planned):
-        period_ms = max(config.flush, plan.interval_ms)
-        polls = min(period_ms // plan.interval_ms, _POLLS_TRIED)
-        frames = tuple(_drifting(index, plan, block, polls, source) for block in plan.requests)
+        interval_ms = plan.sends_every_ms or plan.interval_ms
+        period_ms = max(config.flush, interval_ms)
+        polls = min(period_ms // interval_ms, _POLLS_TRIED)
+        nodes = tuple(_drifting_samples(index, interval_ms, node, polls, source) for node in plan.nodes)
+        frames = nodes + tuple(
+            _drifting(index, plan, block, polls, source)
+            if isinstance(block, Block)
+            else _drifting_answers(index, plan, block, polls, source)
+            for block in plan.requests
+        )
         size = len(writer.seal(frames, time_ms=_DAY_MS).data) - empty
-        total += size * _DAY_MS / (polls * plan.interval_ms)
+        total += size * _DAY_MS / (polls * interval_ms)
     return round(total)
 
 
 async def read_once(config: GatewayConfig) -> list[DeviceRead]:
     """Read every device once, as a poll would, and return values and faults in the order of the file."""
-    reads: list[DeviceRead] = []
-    for connection in config.connections:
-        link = drivers.connect(connection.protocol, connection.host, connection.port, connection.timeout, SystemClock())
-        try:
-            opened = await link.open()
-            for device in connection.devices:
-                readings: list[tuple[Block, Reading]] = []
-                for block in requests_of(device) if opened else ():
-                    reading = await link.read(device.unit, block.function, block.address, block.count)
-                    readings.append((block, reading))
-                    if reading.status in (STATUS_TIMEOUT, STATUS_CONNECTION):
-                        break
-                faults = tuple(_faults(readings)) if opened else (_unreachable(connection),)
-                series = device.effective_series()
-                values = {}
-                for name, one in series.items():
-                    words = _words(readings, one.function, one.address, one.type.words)
-                    if words is not None:
-                        values[name] = (one.decode(words), one.unit)
-                longest = max((reading.round_trip_ms for _, reading in readings), default=0)
-                reads.append(DeviceRead(device.id, values, faults, longest))
-        finally:
-            link.close()
-    return reads
+    return [
+        DeviceRead(
+            device=read.config.id,
+            values={name: (one.value, one.unit) for name, one in read.values.items()},
+            faults=(*read.faults, *_ratio_faults(read)),
+            round_trip_ms=read.round_trip_ms,
+        )
+        for read in await read_devices(config)
+    ]
 
 
-def _unreachable(connection: ConnectionConfig) -> str:
-    place = f"{connection.host}:{connection.port}"
-    return f"{_STATUS_TEXTS[STATUS_CONNECTION]} to {place}: is the device on, and are host and port right?"
+def _ratio_faults(read: DeviceReadout) -> Iterator[str]:
+    for check in ratios(read):
+        if check.outcome is Outcome.FAIL:
+            yield f"{check.name} is {check.text}; make them equal"
 
 
-def _words(readings: list[tuple[Block, Reading]], function: int, address: int, count: int) -> tuple[int, ...] | None:
-    for block, reading in readings:
-        inside = block.function == function and block.address <= address and address + count <= block.end
-        if inside and reading.words is not None:
-            start = address - block.address
-            return tuple(reading.words[start : start + count])
-    return None
-
-
-def _faults(readings: list[tuple[Block, Reading]]) -> Iterator[str]:
-    for block, reading in readings:
-        if reading.status != STATUS_OK:
-            text = _STATUS_TEXTS.get(reading.status, f"exception {reading.status}")
-            yield f"function {block.function}, registers {block.address} to {block.end - 1}: {text}"
+def notes(config: GatewayConfig) -> list[tuple[str, str]]:
+    """Return what is good to know before evidence is built on a gateway: device and sentence."""
+    found = []
+    for (_, device), described in zip(config.devices(), describe(config).devices, strict=True):
+        tariff = load_template(device.model).model.tariff
+        for total, parts in ({} if tariff is None else tariff.sums).items():
+            names = ", ".join(f"{config.gateway}/{device.id}/{part}" for part in parts)
+            found.append((device.id, f"has no register for {total}; in an evidence plan write from: [{names}]"))
+        unbounded = [one.name for one in described.series if one.kind == "counter" and one.maximum_rate is None]
+        energies = [name for name in unbounded if "energy" in name]
+        if energies:
+            found.append(
+                (
+                    device.id,
+                    f"nothing bounds how fast {', '.join(energies)} can rise; state ct_ratio and pt_ratio (1 where "
+                    "there are no transformers) or maximum_power (kW)",
+                )
+            )
+    return found
 
 
 def _drifting(index: int, plan: DevicePlan, block: Block, polls: int, source: random.Random) -> Frame:
@@ -153,4 +159,25 @@ def _drifting(index: int, plan: DevicePlan, block: Block, polls: int, source: ra
             last = value.end - 1 - block.address
             words[last] = (words[last] + source.randint(-_DRIFT, _DRIFT)) % 2**16
         builder.add(poll * plan.interval_ms, STATUS_OK, words, 0)
+    return builder.build()
+
+
+def _drifting_samples(index: int, interval_ms: int, node: str, polls: int, source: random.Random) -> NodeFrame:
+    builder = NodeFrameBuilder(index, node)
+    value = 0
+    for poll in range(polls):
+        value += source.randint(-_DRIFT, _DRIFT)
+        time_ms = _DAY_MS + poll * interval_ms
+        sample = NodeSample(time_ms, OPC_GOOD, value / 16, time_ms - source.randint(0, _DRIFT), time_ms)
+        builder.add(sample, Variant.DOUBLE)
+    return builder.build()
+
+
+def _drifting_answers(index: int, plan: DevicePlan, query: Query, polls: int, source: random.Random) -> AnswerFrame:
+    builder = AnswerFrameBuilder(index, query.request)
+    answer = bytearray(max(start + length for start, length in query.fields))
+    for poll in range(polls):
+        for start, _ in query.fields:
+            answer[start] = source.randint(0, _DRIFT)
+        builder.add(poll * plan.interval_ms, STATUS_OK, bytes(answer), 0)
     return builder.build()

@@ -21,10 +21,52 @@ class PlanError(AgentError):
     """Registers cannot be read within the limits that the device model sets."""
 
 
+class FrameError(AgentError):
+    """Bytes are no frame of a meter protocol, or fields do not fit into one."""
+
+
+class ForbiddenRequestError(AgentError):
+    """Something other than a read was about to be sent to a device."""
+
+
+class UntrustedServerError(AgentError):
+    """An OPC UA server shows a certificate that nobody has accepted."""
+
+
 class SpoolError(AgentError):
     """The spool on disk cannot be opened, read or written."""
 
     exit_code = 3
+
+
+class PackError(AgentError):
+    """An archive for another machine cannot be made."""
+
+    exit_code = 3
+
+
+class NotRunningError(AgentError):
+    """No agent answers for its status."""
+
+    exit_code = 1
+
+
+class UnreachableError(AgentError):
+    """A device or server that was to be looked at cannot be reached."""
+
+    exit_code = 1
+
+
+class SpoolFullError(SpoolError):
+    """There is no room on the disk for another record."""
+
+
+class SpoolDamagedError(SpoolError):
+    """What the spool has on disk cannot be read any more."""
+
+
+class ExportError(AgentError):
+    """Records cannot be exported: nothing to export, or the file cannot be written."""
 
 
 class UplinkError(AgentError):

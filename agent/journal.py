@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,11 +16,16 @@ from pathlib import Path
 from typing import TypeVar
 
 from agent.clock import Clock
-from agent.spool import ChainState, Hole, Outgoing, Spool
+from agent.errors import SpoolDamagedError, SpoolFullError
+from agent.head_file import ChainState
+from agent.spool import Hole, Outgoing, Spool
 from wire.chain import ChainWriter
 from wire.descriptor import Descriptor
+from wire.errors import RecordError
 from wire.event import Gap
+from wire.head import Head
 from wire.keys import SigningKey
+from wire.limits import MAXIMUM_RECORD_BYTES
 from wire.receipt import Acknowledgement
 from wire.record import BOOT_ID_LENGTH, Body, Record, open_record
 
@@ -37,16 +42,32 @@ class JournalStatistics:
 
 
 class Journal:
-    """Signs bodies into records and keeps them. Used by one thread at a time."""
+    """Signs bodies into records and keeps them. Used by one thread at a time.
 
-    def __init__(self, directory: Path, gateway: str, key: SigningKey, budget: int, clock: Clock) -> None:
+    When the spool turns out to be damaged it is rescued, what is lost is declared, and the work is done again.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        gateway: str,
+        key: SigningKey,
+        budget: int,
+        clock: Clock,
+        *,
+        uplinks: Sequence[str] = ("server",),
+    ) -> None:
         self._gateway = gateway
         self._key = key
         self._clock = clock
         self._boot_id = os.urandom(BOOT_ID_LENGTH)
-        self._spool = Spool(directory, gateway, key.public.key_id, budget)
+        self._spool = Spool(directory, gateway, key.public.key_id, budget, uplinks=uplinks)
         self._writer = self._continue_chain()
         self.statistics = JournalStatistics()
+        self._head_seq = 0
+        self._descriptor: Descriptor | None = None
+        self._descriptor = self.descriptor()
+        self._soundly(self._declare_losses)
 
     @property
     def state(self) -> ChainState:
@@ -58,37 +79,40 @@ class Journal:
 
         Raises `SpoolError` when the disk fails; the chain then stands where it stood.
         """
-        with self._transaction():
-            record = self._seal(body)
-            gaps = self._spool.make_room(len(record.data))
-            self._keep(record, samples)
-            for gap in gaps:
-                self._declare(gap)
+        try:
+            return self._soundly(lambda: self._append(body, samples))
+        except SpoolFullError:
+            return self._soundly(lambda: self._append(body, samples, free=MAXIMUM_RECORD_BYTES))
+
+    def append_head(self) -> Record | None:
+        """Write a head: the gateway's statement of how far its chain has come; ``None`` when the last record is one."""
+        state = self.state
+        if state.seq in (0, self._head_seq):
+            return None
+        record = self.append(Head(state.seq, state.hash))
+        self._head_seq = self.state.seq
         return record
 
     def descriptor(self) -> Descriptor | None:
-        """Return the descriptor in force, read from the spool; ``None`` for a new chain."""
-        seq = self.state.descriptor_seq
-        data = self._spool.record(seq) if seq else None
-        body = None if data is None else open_record(data, self._key.public).payload.body
-        return body if isinstance(body, Descriptor) else None
+        """Return the descriptor in force; ``None`` for a new chain, and when it was lost with the spool."""
+        return self._soundly(self._read_descriptor)
 
     def outgoing(self, after: int, records: int, size: int) -> list[Outgoing]:
         """Return what to send behind ``after``, see `Spool.outgoing`; declares a hole that stands in the way."""
-        found = self._spool.outgoing(after, records, size)
-        if isinstance(found, Hole):
-            with self._transaction():
-                self._declare(found.gap)
-            found = self._spool.outgoing(after, records, size)
-        return [] if isinstance(found, Hole) else found
+        return self._soundly(lambda: self._outgoing(after, records, size))
 
     def hash_of(self, seq: int) -> bytes | None:
         """Return the hash of record ``seq``, where it is known."""
-        return self._spool.hash_of(seq)
+        return self._soundly(lambda: self._spool.hash_of(seq))
 
-    def acknowledge(self, acknowledgement: Acknowledgement) -> None:
-        """Note what the server has."""
-        self._spool.acknowledge(acknowledgement.seq, acknowledgement.hash, acknowledgement.issued_ms)
+    def acknowledge(self, acknowledgement: Acknowledgement, uplink: str = "server") -> None:
+        """Note what the server of ``uplink`` has."""
+        said = (acknowledgement.seq, acknowledgement.hash, acknowledgement.issued_ms)
+        self._soundly(lambda: self._spool.acknowledge(uplink, *said))
+
+    def follow(self, uplinks: Sequence[str]) -> None:
+        """From now on a record counts as acknowledged when the servers of these ``uplinks`` have it."""
+        self._spool.follow(uplinks)
 
     def size(self) -> int:
         """Return the bytes of the spool's files."""
@@ -109,6 +133,55 @@ class Journal:
             self._writer = self._continue_chain()
             self.statistics = statistics
             raise
+
+    def _soundly(self, work: Callable[[], T]) -> T:
+        try:
+            return work()
+        except SpoolDamagedError:
+            self._spool.rescue()
+            self._writer = self._continue_chain()
+            self._declare_losses()
+            return work()
+
+    def _declare_losses(self) -> None:
+        """Sign what damage has taken; a descriptor that is lost is written again, for the records behind it."""
+        described = self._descriptor
+        if described is not None and self._spool.record(self.state.descriptor_seq) is None:
+            self._append(described, 0)
+        for gap in list(self._spool.holes()):
+            with self._transaction():
+                self._declare(gap)
+
+    def _append(self, body: Body, samples: int, free: int = 0) -> Record:
+        with self._transaction():
+            if free:
+                self._spool.free(free)
+            record = self._seal(body)
+            gaps = self._spool.make_room(len(record.data))
+            self._keep(record, samples)
+            for gap in gaps:
+                self._declare(gap)
+        if isinstance(body, Descriptor):
+            self._descriptor = body
+        return record
+
+    def _read_descriptor(self) -> Descriptor | None:
+        seq = self.state.descriptor_seq
+        data = self._spool.record(seq) if seq else None
+        try:
+            body = None if data is None else open_record(data, self._key.public).payload.body
+        except RecordError:
+            return None
+        return body if isinstance(body, Descriptor) else None
+
+    def _outgoing(self, after: int, records: int, size: int) -> list[Outgoing]:
+        found = self._spool.outgoing(after, records, size)
+        if isinstance(found, Hole):
+            with self._transaction():
+                self._spool.drop_damaged(found)
+                self._declare(found.gap)
+            found = self._spool.outgoing(after, records, size)
+        return [] if isinstance(found, Hole) else found
 
     def _continue_chain(self) -> ChainWriter:
         state = self._spool.state
@@ -170,9 +243,21 @@ class JournalThread:
         """See `Journal.hash_of`."""
         return await self._run(lambda: self._journal.hash_of(seq))
 
-    async def acknowledge(self, acknowledgement: Acknowledgement) -> None:
+    async def size(self) -> int:
+        """See `Journal.size`."""
+        return await self._run(self._journal.size)
+
+    async def acknowledge(self, acknowledgement: Acknowledgement, uplink: str = "server") -> None:
         """See `Journal.acknowledge`."""
-        await self._run(lambda: self._journal.acknowledge(acknowledgement))
+        await self._run(lambda: self._journal.acknowledge(acknowledgement, uplink))
+
+    async def append_head(self) -> Record | None:
+        """See `Journal.append_head`."""
+        return await self._run(self._journal.append_head)
+
+    async def follow(self, uplinks: Sequence[str]) -> None:
+        """See `Journal.follow`."""
+        await self._run(lambda: self._journal.follow(uplinks))
 
     def close(self) -> None:
         """Finish what was begun and close the spool."""

@@ -1,7 +1,8 @@
 """Device models: what the registers of a kind of device mean, one YAML file a model in ``gateway_configs/devices/``.
 
 A model is public knowledge about a product (addresses, types, limits, provenance); what is particular to one device in
-one cabinet (unit, serial number, ratios) stands in the gateway file.
+one cabinet (unit, serial number, ratios) stands in the gateway file. The descriptions of the fields are what editors
+show: see `agent.json_schema`.
 """
 
 from __future__ import annotations
@@ -12,17 +13,31 @@ from enum import StrEnum
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from agent.errors import ModelError
 from wire.document import DocumentModel, parse_document, suggestion
-from wire.limits import MAXIMUM_REGISTERS
+from wire.limits import MAXIMUM_ANSWER_BYTES, MAXIMUM_DECIMAL_BYTES, MAXIMUM_REGISTERS
+from wire.node import valid_node_id
 from wire.topics import valid_identifier
-from wire.words import WordOrder, WordType, decode_words
+from wire.words import WordOrder, WordType, decode_octets, decode_words, scaled
 
 SeriesKind = Literal["counter", "gauge", "state"]
+_BIT_FUNCTIONS = (1, 2)
+
+
+def _octets(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value
+    try:
+        return bytes.fromhex(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError("write bytes as pairs of hexadecimal digits, such as 11 00 00 01 00") from error
+
+
+Octets = Annotated[bytes, BeforeValidator(_octets)]
 
 
 class Side(StrEnum):
@@ -41,16 +56,28 @@ class Ratio(StrEnum):
     CT_PT = "ct_pt"
 
 
+class Confidence(StrEnum):
+    """How well the facts of a model are founded."""
+
+    VENDOR = "A"
+    """The maker's own document was read, or the layout is defined by the file itself."""
+    TWO_SOURCES = "B"
+    """Two independent sources agree."""
+    ONE_SOURCE = "C"
+    """One source only: compare with the meter's display before relying on it."""
+
+
 class Limits(DocumentModel):
-    """What a device can take in one request.
+    """What a device can take in one request."""
 
-    ``maximum_registers`` at most, 1 to 125; ``maximum_gap`` unused registers may be read along to save a request;
-    ``even_addresses``: start and count must be even.
-    """
-
-    maximum_registers: Annotated[int, Field(ge=1, le=MAXIMUM_REGISTERS)] = MAXIMUM_REGISTERS
-    maximum_gap: Annotated[int, Field(ge=0, le=MAXIMUM_REGISTERS)] = 0
-    even_addresses: bool = False
+    maximum_registers: Annotated[
+        int, Field(ge=1, le=MAXIMUM_REGISTERS, description="Registers in one request at most, 1 to 125.")
+    ] = MAXIMUM_REGISTERS
+    maximum_gap: Annotated[
+        int,
+        Field(ge=0, le=MAXIMUM_REGISTERS, description="Unused registers that may be read along to save a request."),
+    ] = 0
+    even_addresses: Annotated[bool, Field(description="Start address and count of a request must be even.")] = False
 
 
 class SeriesModel(DocumentModel):
@@ -62,19 +89,66 @@ class SeriesModel(DocumentModel):
     ``ratio`` is applied only when the device states values on the secondary side.
     """
 
-    quantity: str
-    unit: str
-    kind: SeriesKind
-    function: Literal[3, 4]
-    address: Annotated[int, Field(ge=0, le=0xFFFF)]
-    type: WordType
-    order: WordOrder = WordOrder.ABCD
-    scale: float = 1.0
-    offset: float = 0.0
-    invalid: tuple[Annotated[int, Field(ge=0)], ...] = ()
-    modulus: Annotated[float, Field(gt=0)] | None = None
-    maximum_rate: Annotated[float, Field(gt=0)] | None = None
-    ratio: Ratio = Ratio.NONE
+    quantity: Annotated[str, Field(description="What is measured, such as active_energy_import or voltage.")]
+    unit: Annotated[
+        str, Field(description="Unit of the value after scale and offset: kWh, kW, V, piece ...; 1 = none.")
+    ]
+    kind: Annotated[
+        SeriesKind,
+        Field(description="counter: only rises (energy, pieces); gauge: moves freely (power); state: a code."),
+    ]
+    function: Annotated[
+        Literal[0, 1, 2, 3, 4],
+        Field(description="Modbus function code: 1 coils, 2 discrete inputs, 3 holding registers, 4 input registers."),
+    ] = 0
+    address: Annotated[
+        int, Field(ge=0, le=0xFFFF, description="0-based protocol address, as it stands in the request.")
+    ] = 0
+    request: Annotated[
+        Octets,
+        Field(
+            description="Meters asked for data by identifier (DL/T 645, CJ/T 188): control code and identifier as they "
+            "travel, hexadecimal."
+        ),
+    ] = b""
+    start: Annotated[
+        int, Field(ge=0, lt=MAXIMUM_ANSWER_BYTES, description="First byte of the value in the answer, 0 the first.")
+    ] = 0
+    length: Annotated[
+        int,
+        Field(ge=0, le=MAXIMUM_ANSWER_BYTES, description="Bytes of the value in the answer; registers of a string."),
+    ] = 0
+    bit: Annotated[int, Field(ge=0, le=15, description="Of type bit in a register: which, 0 = least significant.")] = 0
+    node: Annotated[
+        str, Field(description="OPC UA: NodeId of the value, such as ns=2;s=Line.Power; its type is variant.")
+    ] = ""
+    type: Annotated[WordType, Field(description="Type of the raw value.")]
+    order: Annotated[
+        WordOrder, Field(description="Order of bytes: ABCD high word first, CDAB low word first; BADC, DCBA swapped.")
+    ] = WordOrder.ABCD
+    scale: Annotated[float, Field(description="value = raw * scale + offset, in the unit.")] = 1.0
+    offset: Annotated[float, Field(description="value = raw * scale + offset, in the unit.")] = 0.0
+    invalid: Annotated[
+        tuple[Annotated[int, Field(ge=0)], ...],
+        Field(description="Bit patterns that mean 'not available', as unsigned integers."),
+    ] = ()
+    modulus: Annotated[
+        float | None, Field(gt=0, description="Raw count at which a counter starts again from zero.")
+    ] = None
+    maximum_rate: Annotated[
+        float | None,
+        Field(gt=0, description="Units an hour: a counter that rises faster is not believed. Default: by the rating."),
+    ] = None
+    ratio: Annotated[Ratio, Field(description="Transformer ratios a value of the secondary side is multiplied by.")] = (
+        Ratio.NONE
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nodes_bring_their_type(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("node"):
+            return {"type": WordType.VARIANT} | value
+        return value
 
     @field_validator("quantity")
     @classmethod
@@ -87,61 +161,304 @@ class SeriesModel(DocumentModel):
     def _consistent(self) -> Self:
         if self.scale == 0:
             raise ValueError("scale must not be 0")
-        if self.address + self.type.words > 0x10000:
-            raise ValueError(
-                f"address {self.address} leaves no room for the {self.type.words} registers of {self.type}"
-            )
         if self.modulus is not None and self.kind != "counter":
             raise ValueError("modulus belongs to counters only")
-        if any(pattern >> self.type.bits for pattern in self.invalid):
-            raise ValueError(f"an invalid pattern has more than the {self.type.bits} bits of {self.type}")
+        if self.bit and (self.request or self.type is not WordType.BIT):
+            raise ValueError("bit belongs to the type bit in a register")
+        if self.node:
+            self._check_node()
+            bits = 0
+        elif self.request:
+            self._check_field()
+            bits = 8 * self.length
+        else:
+            self._check_registers()
+            bits = 16 * self.words
+        if any(pattern >> bits for pattern in self.invalid):
+            raise ValueError(f"an invalid pattern has more than the {bits} bits of {self.type}")
         return self
+
+    def _check_registers(self) -> None:
+        if not self.function:
+            raise ValueError(
+                "says neither function and address (Modbus) nor request and length nor node: where is the value?"
+            )
+        if "address" not in self.model_fields_set:
+            raise ValueError("has a function but no address; add it")
+        if self.type is WordType.STRING:
+            if not 1 <= self.length <= MAXIMUM_REGISTERS:
+                raise ValueError(f"length says how many registers the text takes, 1 to {MAXIMUM_REGISTERS}")
+        elif not self.type.has_fixed_width:
+            raise ValueError(f"{self.type} is no type of registers")
+        elif self.start or self.length:
+            raise ValueError("start and length belong to a request, not to registers")
+        if self.function in _BIT_FUNCTIONS and (self.type is not WordType.BIT or self.bit):
+            raise ValueError("coils and discrete inputs (function 1 and 2) are of type bit, each with its own address")
+        if self.address + self.words > 0x10000:
+            raise ValueError(f"address {self.address} leaves no room for the {self.words} registers of {self.type}")
+
+    def _check_node(self) -> None:
+        if not valid_node_id(self.node):
+            raise ValueError(f"node: {self.node!r} is no NodeId such as ns=2;s=Line.Power or i=2258")
+        if self.type is not WordType.VARIANT:
+            raise ValueError("the value of a node brings its type along: leave out type, or write variant")
+        if self.function or self.address or self.request or self.start or self.length:
+            raise ValueError("a node has neither registers nor a request")
+
+    def _check_field(self) -> None:
+        if self.function or self.address:
+            raise ValueError("function and address belong to registers, not to a request")
+        if self.type in (WordType.BCD, WordType.SIGNED_BCD):
+            if not 0 < self.length <= MAXIMUM_DECIMAL_BYTES:
+                raise ValueError(f"length must be 1 to {MAXIMUM_DECIMAL_BYTES} bytes of decimal digits")
+        elif self.type.is_decimal or not self.type.has_fixed_width or self.length * 8 != self.type.bits:
+            raise ValueError(f"{self.type} is no type of a field of {self.length} bytes")
+        if self.order not in (WordOrder.ABCD, WordOrder.DCBA):
+            raise ValueError("bytes of an answer stand in the order ABCD (most significant first) or DCBA (last)")
+        if self.start + self.length > MAXIMUM_ANSWER_BYTES:
+            raise ValueError(f"start {self.start} leaves no room for {self.length} bytes")
+
+    @property
+    def words(self) -> int:
+        """Number of registers of the value; a coil or discrete input is one word, 0 or 1."""
+        return self.length if self.type is WordType.STRING else self.type.words
 
     def decode(self, words: tuple[int, ...]) -> float | int | None:
         """Return the value of ``words`` in ``unit`` without transformer ratios; ``None`` when not available."""
-        return decode_words(words, self.type, self.order, scale=self.scale, offset=self.offset, invalid=self.invalid)
+        return decode_words(
+            words,
+            self.type,
+            self.order,
+            scale=self.scale,
+            offset=self.offset,
+            invalid=self.invalid,
+            bit=self.bit,
+        )
+
+    def decode_answer(self, answer: bytes) -> float | int | None:
+        """Return the value that stands in ``answer``, otherwise as `decode`; ``None`` too when it is too short."""
+        field = answer[self.start : self.start + self.length]
+        if len(field) < self.length:
+            return None
+        return decode_octets(field, self.type, self.order, scale=self.scale, offset=self.offset, invalid=self.invalid)
+
+    def decode_node(self, raw: float) -> float | int | None:
+        """Return what the value ``raw`` of a node is worth in ``unit``."""
+        return scaled(raw, self.scale, self.offset)
 
 
 class Provenance(DocumentModel):
     """Where the facts of a model were read."""
 
-    document: str
-    note: str = ""
+    document: Annotated[str, Field(description="Document and page, or the source that was read.")]
+    note: Annotated[str, Field(description="What it says, and where it is not clear.")] = ""
+
+
+class Tariff(DocumentModel):
+    """How the energy registers of a meter with several tariffs are to be read."""
+
+    rule: Annotated[str, Field(description="In words: which registers are totals, which are parts.")]
+    sums: Annotated[
+        dict[str, tuple[str, ...]],
+        Field(
+            description="Totals that the meter has no register for: name of the total, and the series it is made of."
+        ),
+    ] = Field(default_factory=dict)
+
+
+class Rating(DocumentModel):
+    """What a meter can measure at most at its own terminals: nothing makes its energy counters rise faster.
+
+    Behind transformers the bound is multiplied by their ratios, as the gateway file states them.
+    """
+
+    current: Annotated[float, Field(gt=0, description="Largest current of a phase at the terminals, A.")]
+    voltage: Annotated[float, Field(gt=0, description="Largest voltage between phase and neutral at the terminals, V.")]
+    phases: Annotated[Literal[1, 3], Field(description="Number of phases.")] = 3
+    reason: Annotated[str, Field(description="Why nothing larger is possible.")]
+
+    @property
+    def power(self) -> float:
+        """The largest apparent power at the terminals, kVA."""
+        return self.phases * self.current * self.voltage / 1000
+
+
+class WatchedRegister(DocumentModel):
+    """A setting of the meter that changes the meaning of its values: read after start and then daily."""
+
+    function: Annotated[Literal[3, 4], Field(description="Modbus function code.")] = 3
+    address: Annotated[int, Field(ge=0, le=0xFFFF, description="0-based protocol address.")]
+    type: Annotated[WordType, Field(description="Type of the raw value.")] = WordType.UINT16
+    order: Annotated[WordOrder, Field(description="Order of bytes.")] = WordOrder.ABCD
+    scale: Annotated[float, Field(description="setting = raw * scale.")] = 1.0
+    meaning: Annotated[str, Field(description="What the values mean.")] = ""
+
+    def as_series(self, name: str) -> SeriesModel:
+        """Return the register as a series of codes, so that its words have a meaning on record."""
+        place = {"function": self.function, "address": self.address, "type": self.type, "order": self.order}
+        return SeriesModel.model_validate(place | {"quantity": name, "unit": "1", "kind": "state", "scale": self.scale})
+
+
+class Ratios(DocumentModel):
+    """Where a meter keeps the ratios of its transformers."""
+
+    ct: Annotated[WatchedRegister | None, Field(description="Current transformer ratio.")] = None
+    pt: Annotated[WatchedRegister | None, Field(description="Voltage transformer ratio.")] = None
+
+
+class StoredSeries(DocumentModel):
+    """One value of a stored reading; ``position`` is the register inside its block."""
+
+    quantity: Annotated[str, Field(description="What is measured.")]
+    unit: Annotated[str, Field(description="Unit of the value after scale.")]
+    kind: Annotated[SeriesKind, Field(description="gauge for measured values, state for codes such as dates.")] = (
+        "gauge"
+    )
+    position: Annotated[int, Field(ge=0, lt=MAXIMUM_REGISTERS, description="First register, 0 = start of the block.")]
+    type: Annotated[WordType, Field(description="Type of the raw value.")]
+    order: Annotated[WordOrder, Field(description="Order of bytes.")] = WordOrder.ABCD
+    scale: Annotated[float, Field(description="value = raw * scale, in the unit.")] = 1.0
+    invalid: Annotated[tuple[int, ...], Field(description="Bit patterns that mean 'nothing stored'.")] = ()
+    ratio: Annotated[
+        Ratio, Field(description="Transformer ratios the value is multiplied by, whatever the side of the meter.")
+    ] = Ratio.NONE
+
+
+class StoredReadings(DocumentModel):
+    """Readings that a meter froze by itself: equal blocks, entry 1 the newest, entry n at address + (n - 1) * stride.
+
+    Whole blocks are recorded; ``series`` says what is known of their layout.
+    """
+
+    period: Annotated[Literal["day", "month"], Field(description="How often the meter freezes a reading.")]
+    function: Annotated[Literal[3, 4], Field(description="Modbus function code.")] = 3
+    address: Annotated[int, Field(ge=0, le=0xFFFF, description="Address of entry 1, the newest.")]
+    stride: Annotated[int, Field(ge=1, description="Registers from one entry to the next older one.")]
+    entries: Annotated[int, Field(ge=1, le=1024, description="How many entries the meter keeps.")]
+    registers: Annotated[int, Field(ge=1, le=MAXIMUM_REGISTERS, description="Registers of one entry.")]
+    series: Annotated[dict[str, StoredSeries], Field(description="What is known of the registers of an entry.")]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.address_of(self.entries) + self.registers > 0x10000:
+            raise ValueError(f"entry {self.entries} lies behind the last register")
+        for name, one in self.series.items():
+            if one.position + one.type.words > self.registers:
+                raise ValueError(f"{name} does not end inside the {self.registers} registers of an entry")
+        return self
+
+    def address_of(self, entry: int) -> int:
+        """Return the address of ``entry``, 1 the newest."""
+        return self.address + (entry - 1) * self.stride
+
+    def as_series(self, name: str) -> dict[str, SeriesModel]:
+        """Return the series of entry 1, each under ``name`` and its own name."""
+        return {
+            f"{name}_{key}": SeriesModel.model_validate(
+                one.model_dump(exclude={"position"})
+                | {"function": self.function, "address": self.address + one.position}
+            )
+            for key, one in self.series.items()
+        }
 
 
 class GoldenVector(DocumentModel):
     """Raw words of one series and the value they must give; ``null`` = not available."""
 
-    series: str
-    words: tuple[Annotated[int, Field(ge=0, le=0xFFFF)], ...]
-    value: float | None
+    series: Annotated[str, Field(description="Name of a series, setting (ct_ratio ...) or stored value (daily_...).")]
+    words: Annotated[
+        tuple[Annotated[int, Field(ge=0, le=0xFFFF)], ...],
+        Field(description="Registers in the order in which they were read."),
+    ] = ()
+    answer: Annotated[Octets, Field(description="The whole answer, behind the identifier, hexadecimal.")] = b""
+    raw: Annotated[float | None, Field(description="The value of a node, as the server sends it.")] = None
+    value: Annotated[float | None, Field(description="The value in the unit, without transformer ratios.")]
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if bool(self.words) + bool(self.answer) + (self.raw is not None) != 1:
+            raise ValueError("give either words (of registers), an answer (of a request) or raw (of a node)")
+        return self
+
+    def decoded(self, series: SeriesModel) -> float | int | None:
+        """Return what ``series`` makes of the raw words, bytes or value."""
+        if self.raw is not None:
+            return series.decode_node(self.raw)
+        return series.decode_answer(self.answer) if series.request else series.decode(self.words)
 
 
 class DeviceModel(DocumentModel):
     """A kind of device."""
 
-    model: str
-    title: str
-    provenance: Annotated[tuple[Provenance, ...], Field(min_length=1)]
-    side: Side
-    limits: Limits = Limits()
-    series: Annotated[dict[str, SeriesModel], Field(min_length=1)]
-    golden: Annotated[tuple[GoldenVector, ...], Field(min_length=1)]
+    model: Annotated[str, Field(description="Name of the model: the name of its file without .yaml.")]
+    title: Annotated[str, Field(description="Maker and product, for people.")]
+    provenance: Annotated[tuple[Provenance, ...], Field(min_length=1, description="Where the facts were read.")]
+    confidence: Annotated[
+        Confidence,
+        Field(description="A: the maker's document was read. B: two independent sources agree. C: one source only."),
+    ]
+    side: Annotated[
+        Side, Field(description="primary: values contain the transformer ratios; secondary: they are multiplied here.")
+    ]
+    tariff: Annotated[Tariff | None, Field(description="How tariff registers are added up.")] = None
+    rating: Annotated[Rating | None, Field(description="Bounds the rate of every energy counter.")] = None
+    limits: Annotated[Limits, Field(description="What the device takes in one request.")] = Limits()
+    ratios: Annotated[Ratios, Field(description="Ratio registers, read daily; a change is an event.")] = Ratios()
+    settings: Annotated[
+        dict[str, WatchedRegister],
+        Field(description="Other settings that change the meaning of values, read daily; a change is an event."),
+    ] = Field(default_factory=dict)
+    series: Annotated[dict[str, SeriesModel], Field(min_length=1, description="The values that are polled, by name.")]
+    history: Annotated[
+        dict[str, StoredReadings], Field(description="Readings the meter froze by itself, by name (daily, monthly).")
+    ] = Field(default_factory=dict)
+    golden: Annotated[tuple[GoldenVector, ...], Field(min_length=1, description="Raw words and what they must give.")]
 
-    @field_validator("series")
+    @field_validator("series", "settings", "history")
     @classmethod
-    def _names_are_identifiers(cls, value: dict[str, SeriesModel]) -> dict[str, SeriesModel]:
+    def _names_are_identifiers(cls, value: dict[str, Any]) -> dict[str, Any]:
         for name in value:
             if not valid_identifier(name):
-                raise ValueError(f"the series name '{name}' must be of a-z, 0-9, '-' and '_'")
+                raise ValueError(f"the name '{name}' must be of a-z, 0-9, '-' and '_'")
         return value
 
     @model_validator(mode="after")
-    def _golden_series_exist(self) -> Self:
+    def _consistent(self) -> Self:
+        names = [*self.series, *self.watched(), *(name for one in self.stored().values() for name in one)]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"{', '.join(twice)}: two series, settings or stored values have this name")
         for vector in self.golden:
-            if vector.series not in self.series:
-                raise ValueError(f"golden: no series '{vector.series}'{suggestion(vector.series, list(self.series))}")
+            if vector.series not in names:
+                raise ValueError(f"golden: no series '{vector.series}'{suggestion(vector.series, names)}")
+        for total, parts in ({} if self.tariff is None else self.tariff.sums).items():
+            if total in self.series:
+                raise ValueError(f"tariff.sums: '{total}' is a series of its own; a sum is of what has no register")
+            for part in parts:
+                if part not in self.series:
+                    raise ValueError(f"tariff.sums.{total}: no series '{part}'{suggestion(part, list(self.series))}")
+            if len({(self.series[part].quantity, self.series[part].unit) for part in parts}) != 1:
+                raise ValueError(f"tariff.sums.{total}: only values of one quantity and unit can be added up")
+        for name, stored in self.history.items():
+            if stored.registers > self.limits.maximum_registers:
+                raise ValueError(f"history.{name}: an entry has more registers than a request may have")
         return self
+
+    def watched(self) -> dict[str, SeriesModel]:
+        """Return the registers that are read daily as series: ``ct_ratio``, ``pt_ratio``, and the settings by name."""
+        ratios = {"ct_ratio": self.ratios.ct, "pt_ratio": self.ratios.pt}
+        registers = {name: one for name, one in ratios.items() if one is not None} | self.settings
+        return {name: one.as_series(name) for name, one in registers.items()}
+
+    def stored(self) -> dict[str, dict[str, SeriesModel]]:
+        """Return the series of the newest stored entry, by name of the history they belong to."""
+        return {name: one.as_series(name) for name, one in self.history.items()}
+
+    def every_series(self) -> dict[str, SeriesModel]:
+        """Return all that words of this model can mean: polled, read daily, stored."""
+        found = self.series | self.watched()
+        for one in self.stored().values():
+            found |= one
+        return found
 
 
 @dataclass(frozen=True)
@@ -163,12 +480,23 @@ def load_template(name: str) -> Template:
     """Load the device model ``name``; raise `ModelError` when there is none, `DocumentError` when its file is wrong."""
     if name not in model_names():
         raise ModelError(f"no device model '{name}'{suggestion(name, list(model_names()))}")
-    data = (_folder() / f"{name}.yaml").read_bytes()
+    data = template_file(name).read_bytes()
     source = f"gateway_configs/devices/{name}.yaml"
     model = parse_document(DeviceModel, data.decode(), source)
     if model.model != name:
         raise ModelError(f"{source}: model: is '{model.model}' but the file is named '{name}'; make them equal")
     return Template(model, hashlib.sha256(data).digest())
+
+
+def template_file(name: str) -> Traversable:
+    """Return the file that the device model ``name`` is read from, whether there is one or not."""
+    return _folder() / f"{name}.yaml"
+
+
+def forget_templates() -> None:
+    """Read device models anew when they are asked for again: their files may have changed."""
+    model_names.cache_clear()
+    load_template.cache_clear()
 
 
 def _folder() -> Traversable:

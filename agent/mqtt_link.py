@@ -18,9 +18,9 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from agent.config import UplinkConfig
 from agent.errors import ProtocolVersionError, UplinkError
+from agent.tls import client_context
 
 _CONNECT_SECONDS = 10.0
-_KEEPALIVE_SECONDS = 30
 _INFLIGHT = 100
 _AT_LEAST_ONCE = 1
 _UNSUPPORTED_VERSION = "Unsupported protocol version"
@@ -29,6 +29,7 @@ _UNSUPPORTED_VERSION = "Unsupported protocol version"
 class MqttLink:
     """A connection to the broker with MQTT ``version`` 5 or 3.1.1, subscribed to one topic.
 
+    ``will`` is topic and content of the retained message that the broker publishes when it loses the connection.
     ``on_message`` is called in the event loop with each message's bytes, ``on_lost`` once with the reason when the
     connection has ended.
     """
@@ -42,6 +43,7 @@ class MqttLink:
         topic: str,
         on_message: Callable[[bytes], None],
         on_lost: Callable[[str], None],
+        will: tuple[str, bytes],
     ) -> None:
         self._config = config
         self._topic = topic
@@ -60,8 +62,11 @@ class MqttLink:
         )
         self._client.connect_timeout = _CONNECT_SECONDS
         self._client.max_inflight_messages_set(_INFLIGHT)
+        self._client.will_set(*will, qos=_AT_LEAST_ONCE, retain=True)
         if config.username is not None:
             self._client.username_pw_set(config.username, config.password)
+        if config.tls:
+            self._client.tls_set_context(client_context(config))
         self._client.on_connect = self._connected
         self._client.on_subscribe = self._subscribed
         self._client.on_message = self._received
@@ -82,7 +87,7 @@ class MqttLink:
         options: dict[str, Any] = {"clean_start": True} if self._newest else {}
         try:
             await asyncio.to_thread(
-                self._client.connect, self._config.host, self._config.port, _KEEPALIVE_SECONDS, **options
+                self._client.connect, self._config.host, self._config.port, self._config.keepalive // 1000, **options
             )
         except (OSError, ValueError) as error:
             raise UplinkError(f"broker {address}: {error}") from error
@@ -92,9 +97,9 @@ class MqttLink:
         except TimeoutError as error:
             raise UplinkError(f"broker {address}: no answer within {_CONNECT_SECONDS:.0f} s") from error
 
-    def publish(self, topic: str, data: bytes) -> None:
+    def publish(self, topic: str, data: bytes, *, retain: bool = False) -> None:
         """Hand over a message for the broker, at least once; raise `UplinkError` when the link is down."""
-        info = self._client.publish(topic, data, qos=_AT_LEAST_ONCE)
+        info = self._client.publish(topic, data, qos=_AT_LEAST_ONCE, retain=retain)
         if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
             raise UplinkError(f"cannot publish: {mqtt.error_string(info.rc)}")
         self._unconfirmed.add(info.mid)

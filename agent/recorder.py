@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
-from agent.clock import Clock
+from agent.clock import Clock, ClockWatch
+from agent.devices import DeviceStates
 from agent.drivers import Reading
 from agent.errors import SpoolError
 from agent.journal import JournalThread
 from agent.planner import Block
 from wire.descriptor import Descriptor
 from wire.event import Event
-from wire.frame import STATUS_OK, Frame, FrameBuilder
+from wire.frame import (
+    STATUS_OK,
+    AnswerFrameBuilder,
+    AnyFrame,
+    FrameBuilder,
+    NodeFrameBuilder,
+    NodeSample,
+    Variant,
+)
 from wire.limits import MAXIMUM_FRAMES
+from wire.node import OPC_UNCERTAIN
+from wire.record import Body
 
 log = logging.getLogger(__name__)
 
@@ -22,25 +35,41 @@ RECORD_BYTES = 128 * 1024
 """A record is closed when its frames have this much uncompressed: whatever the words, it keeps to the limit."""
 
 MEMORY_BYTES = 8 * 2**20
-"""What may wait in memory while the disk refuses; then the agent gives up, so that its supervisor notices."""
-
-CLOCK_STEP_MS = 250
-"""A difference between time of day and monotonic time that is put on record; slewing changes both alike."""
+"""What may wait in memory while the disk refuses; beyond it the oldest half of the reads is given up, on record."""
 
 _READ_OVERHEAD = 5
+_SAMPLE_SIZE = 32
+
+_Builder = FrameBuilder | AnswerFrameBuilder | NodeFrameBuilder
+_Entry = AnyFrame | Descriptor | Event
 
 
 class Recorder:
-    """Collects the reads of all devices and closes them into records through the journal."""
+    """Collects the reads of all devices and closes them into records through the journal.
+
+    ``values`` counts the good values of series, ``devices`` says how each device answers, ``waiting_bytes`` is about
+    what the disk has refused and waits in memory.
+    """
 
     def __init__(self, journal: JournalThread, clock: Clock) -> None:
         self._journal = journal
         self._clock = clock
-        self._builders: dict[tuple[int, int, int, int], FrameBuilder] = {}
-        self._closed: list[Frame] = []
+        self._watch = ClockWatch(clock)
+        self._registers: dict[tuple[int, int, int, int], FrameBuilder] = {}
+        self._answers: dict[tuple[int, bytes], AnswerFrameBuilder] = {}
+        self._nodes: dict[tuple[int, str], NodeFrameBuilder] = {}
+        self._queue: list[_Entry] = []
         self._pending = 0
-        self._step_reference = clock.now_ms() - clock.elapsed_ms()
+        self._order = asyncio.Lock()
+        self._descriptor: Descriptor | None = None
+        self.devices = DeviceStates()
+        self.waiting_bytes = 0
         self.values = 0
+
+    @property
+    def drift_ppm(self) -> float | None:
+        """What the clock gains on its oscillator, see `agent.clock.ClockWatch`."""
+        return self._watch.drift_ppm
 
     @property
     def full(self) -> bool:
@@ -48,86 +77,225 @@ class Recorder:
         return self._pending >= RECORD_BYTES
 
     def add(self, device: int, unit: int, block: Block, reading: Reading) -> None:
-        """Take one reading of ``block`` of the descriptor's device number ``device``."""
+        """Take one reading of ``block`` of the descriptor's device number ``device``.
+
+        A clock that was set since the last one ends all frames, and the event stands between those before and after.
+        """
+        self._in_order(reading.time_ms, partial(self._collect, device, unit, block, reading))
+
+    def add_once(self, device: int, unit: int, block: Block, reading: Reading) -> None:
+        """Take one reading of a request that is made now and then: it gets a frame of its own; otherwise as `add`."""
+
+        def collect() -> None:
+            self.devices.note(device, reading.time_ms, reading.status)
+            builder = FrameBuilder(device, unit, block.function, block.address, block.count)
+            builder.add(reading.time_ms, reading.status, reading.words, reading.round_trip_ms)
+            self._queue.append(builder.build())
+            self._pending += _READ_OVERHEAD + 2 * len(reading.words or ())
+
+        self._in_order(reading.time_ms, collect)
+
+    def note(self, event: Event) -> None:
+        """Have ``event`` written with the next `flush`, behind what was taken by `add_once` before."""
+        self._queue.append(event)
+
+    def add_answer(
+        self,
+        device: int,
+        request: bytes,
+        *,
+        time_ms: int,
+        status: int,
+        data: bytes | None,
+        round_trip_ms: int,
+        series: int,
+    ) -> None:
+        """Take one answer (see `wire.answer.AnswerFrame`) that holds ``series`` series; otherwise as `add`."""
+
+        def collect() -> None:
+            self.devices.note(device, time_ms, status)
+            builder = self._answers.get((device, request))
+            if builder is None:
+                builder = self._answers[device, request] = AnswerFrameBuilder(device, request)
+            self._into(builder, partial(builder.add, time_ms, status, data, round_trip_ms))
+            self._pending += _READ_OVERHEAD + len(data or b"")
+            self.values += series if status == STATUS_OK else 0
+
+        self._in_order(time_ms, collect)
+
+    def add_sample(
+        self, device: int, node: str, sample: NodeSample, variant: Variant, *, round_trip_ms: int = 0, series: int = 1
+    ) -> None:
+        """Take one value of an OPC UA node (see `wire.node.NodeFrame`) that ``series`` series are; else as `add`."""
+
+        def collect() -> None:
+            good = sample.status < OPC_UNCERTAIN
+            self.devices.note(device, sample.time_ms, STATUS_OK if good else sample.status >> 16)
+            builder = self._nodes.get((device, node))
+            if builder is None:
+                builder = self._nodes[device, node] = NodeFrameBuilder(device, node)
+            self._into(builder, partial(builder.add, sample, variant, round_trip_ms))
+            self._pending += _SAMPLE_SIZE + (len(sample.value.encode()) if isinstance(sample.value, str) else 0)
+            self.values += series if good and sample.value is not None else 0
+
+        self._in_order(sample.time_ms, collect)
+
+    def _in_order(self, time_ms: int, collect: Callable[[], None]) -> None:
+        step = self._watch.step()
+        if step is None or step.belongs_before(time_ms):
+            collect()
+        if step is not None:
+            self._close_frames()
+            self._queue.append(step.event())
+            if not step.belongs_before(time_ms):
+                collect()
+
+    def _collect(self, device: int, unit: int, block: Block, reading: Reading) -> None:
+        self.devices.note(device, reading.time_ms, reading.status)
         key = (device, block.function, block.address, block.count)
-        builder = self._builders.get(key)
+        builder = self._registers.get(key)
         if builder is None:
-            builder = self._builders[key] = FrameBuilder(device, unit, block.function, block.address, block.count)
-        try:
-            builder.add(reading.time_ms, reading.status, reading.words, reading.round_trip_ms)
-        except ValueError:
-            if not len(builder):
-                raise
-            self._closed.append(builder.build())
-            builder.add(reading.time_ms, reading.status, reading.words, reading.round_trip_ms)
+            builder = self._registers[key] = FrameBuilder(device, unit, block.function, block.address, block.count)
+        self._into(builder, partial(builder.add, reading.time_ms, reading.status, reading.words, reading.round_trip_ms))
         self._pending += _READ_OVERHEAD
         if reading.status == STATUS_OK:
             self._pending += 2 * block.count
             self.values += len(block.values)
 
+    def _into(self, builder: _Builder, add: Callable[[], None]) -> None:
+        """Add to a frame; when it cannot stand in this one, in the next."""
+        try:
+            add()
+        except ValueError:
+            if not len(builder):
+                raise
+            self._queue.append(builder.build())
+            add()
+
     async def begin(self, descriptor: Descriptor) -> None:
         """Write what a start calls for: the descriptor when it is new or changed, and the events of that."""
-        known = await self._journal.descriptor()
-        if known != descriptor:
-            await self._journal.append(descriptor)
-        if known is not None and known != descriptor:
-            await self._journal.append(Event("configuration", {"reason": _difference(known, descriptor)}))
-            for device, old, new in _replaced(known, descriptor):
-                await self._journal.append(
-                    Event("meter_replaced", {"device": device, "serial_before": old, "serial_after": new})
-                )
-        await self._journal.append(Event("start", {"software": descriptor.software}))
+        self._descriptor = await self._journal.descriptor()
+        self._queue.extend((*self._changed_to(descriptor), Event("start", {"software": descriptor.software})))
+        await self.flush()
+
+    def reconfigure(self, descriptor: Descriptor) -> None:
+        """Put ``descriptor`` in force, when it differs: for the reads added from now on, not for those added before.
+
+        The records of it are written with the next `flush`, in this order.
+        """
+        self._close_frames()
+        self._registers.clear()
+        self._answers.clear()
+        self._nodes.clear()
+        self._queue.extend(self._changed_to(descriptor))
+        self.devices.forget()
+
+    def _changed_to(self, descriptor: Descriptor) -> Iterator[Descriptor | Event]:
+        known, self._descriptor = self._descriptor, descriptor
+        return changes(known, descriptor)
 
     async def flush(self) -> None:
         """Close what was collected into records. Reads added meanwhile go into the next ones.
 
-        While the disk fails the reads stay in memory and the next flush tries again; raises `SpoolError` when too much
-        has gathered.
+        While the disk fails the reads stay in memory and the next flush tries again; when too much has gathered, the
+        oldest are given up and an event says so. Whoever waits for a flush may be cancelled, the flush itself goes on.
         """
-        frames = self._closed + [builder.build() for builder in self._builders.values() if len(builder)]
-        pending, self._pending, self._closed = self._pending, 0, []
-        written = 0
-        try:
-            await self._note_clock_step()
-            for group in _records(frames):
-                await self._journal.append(group, sum(frame.n for frame in group))
-                written += len(group)
-        except SpoolError as error:
-            self._closed = frames[written:] + self._closed
-            self._pending += pending
-            if self._pending > MEMORY_BYTES:
-                raise
-            log.error("%s; %d bytes of reads wait in memory", error, self._pending)
+        await asyncio.shield(asyncio.create_task(self._flush()))
+
+    async def _flush(self) -> None:
+        async with self._order:
+            step, change = self._watch.step(), self._watch.change()
+            self._close_frames()
+            if step is not None:
+                self._queue.append(step.event())
+            if change is not None:
+                self._queue.append(change)
+            queue, self._queue = self._queue, []
+            pending, self._pending = self._pending, 0
+            written = 0
+            try:
+                for body, entries, samples in _records(queue):
+                    await self._journal.append(body, samples)
+                    written += entries
+                self.waiting_bytes = 0
+            except SpoolError as error:
+                self._queue = queue[written:] + self._queue
+                self._pending += pending
+                if self._pending > MEMORY_BYTES:
+                    self._give_up_oldest()
+                self.waiting_bytes = self._pending
+                log.error("%s; %d bytes of reads wait in memory", error, self._pending)
+
+    def _give_up_oldest(self) -> None:
+        """Drop the oldest half of the frames that wait, and let an event say what was lost."""
+        waiting = [entry for entry in self._queue if not isinstance(entry, Descriptor | Event)]
+        lost = waiting[: (len(waiting) + 1) // 2]
+        if not lost:
+            return
+        detail: dict[str, int | float | str | bytes] = {
+            "samples": sum(frame.n for frame in lost),
+            "first_ms": min(frame.times_ms[0] for frame in lost),
+            "last_ms": max(frame.times_ms[-1] for frame in lost),
+            "reason": "the disk did not take records for too long",
+        }
+        first = self._queue[0]
+        if isinstance(first, Event) and first.name == "loss":
+            del self._queue[0]
+            detail["samples"] = int(first.detail["samples"]) + sum(frame.n for frame in lost)
+            detail["first_ms"] = min(int(first.detail["first_ms"]), *(frame.times_ms[0] for frame in lost))
+        log.error("reads are given up because the disk does not take them: %d samples", detail["samples"])
+        given_up = {id(frame) for frame in lost}
+        kept = [entry for entry in self._queue if id(entry) not in given_up]
+        self._queue = [Event("loss", detail), *kept]
+        self._pending = self._pending * (len(waiting) - len(lost)) // len(waiting)
+
+    def _close_frames(self) -> None:
+        """End all frames and put them in the queue: of each kind in the order in which their first read came."""
+        builders: tuple[_Builder, ...] = (
+            *self._registers.values(),
+            *self._answers.values(),
+            *self._nodes.values(),
+        )
+        self._queue.extend(builder.build() for builder in builders if len(builder))
 
     async def end(self) -> None:
         """Write what a clean stop calls for: what was collected, and the event."""
         await self.flush()
         await self._journal.append(Event("stop", {"reason": "asked to stop"}))
 
-    async def _note_clock_step(self) -> None:
-        now_ms = self._clock.now_ms()
-        reference = now_ms - self._clock.elapsed_ms()
-        step_ms = reference - self._step_reference
-        if abs(step_ms) >= CLOCK_STEP_MS:
-            log.warning("the clock was set by %d ms", step_ms)
-            event = Event("clock_step", {"before_ms": now_ms - step_ms, "after_ms": now_ms, "step_ms": step_ms})
-            await self._journal.append(event)
-            self._step_reference = reference
+
+def changes(known: Descriptor | None, descriptor: Descriptor) -> Iterator[Descriptor | Event]:
+    """Yield what puts ``descriptor`` in force after ``known``: nothing when they are equal, else it and its events."""
+    if known == descriptor:
+        return
+    yield descriptor
+    if known is None:
+        return
+    yield Event("configuration", {"reason": _difference(known, descriptor)})
+    for device, old, new in _replaced(known, descriptor):
+        yield Event("meter_replaced", {"device": device, "serial_before": old, "serial_after": new})
 
 
-def _records(frames: list[Frame]) -> Iterator[tuple[Frame, ...]]:
-    """Share frames out to records, each within the limits of one."""
-    group: list[Frame] = []
+def _records(queue: list[_Entry]) -> Iterator[tuple[Body, int, int]]:
+    """Share the queue out to records in its order; yield each body, how many entries it takes, and its reads.
+
+    Frames that stand together share records, each within the limits of one.
+    """
+    group: list[AnyFrame] = []
     size = 0
-    for frame in frames:
-        frame_size = len(frame.words) + _READ_OVERHEAD * frame.n
-        if group and (size + frame_size > 2 * RECORD_BYTES - 2**16 or len(group) >= MAXIMUM_FRAMES):
-            yield tuple(group)
+    for entry in queue:
+        frame_size = entry.size + _READ_OVERHEAD * entry.n if isinstance(entry, AnyFrame) else 0
+        too_large = size + frame_size > 2 * RECORD_BYTES - 2**16 or len(group) >= MAXIMUM_FRAMES
+        if group and (too_large or not isinstance(entry, AnyFrame)):
+            yield tuple(group), len(group), sum(frame.n for frame in group)
             group, size = [], 0
-        group.append(frame)
-        size += frame_size
+        if isinstance(entry, AnyFrame):
+            group.append(entry)
+            size += frame_size
+        else:
+            yield entry, 1, 0
     if group:
-        yield tuple(group)
+        yield tuple(group), len(group), sum(frame.n for frame in group)
 
 
 def _difference(old: Descriptor, new: Descriptor) -> str:

@@ -1,9 +1,13 @@
 """The spool: signed records on disk, from the moment they are made until space is needed.
 
-A SQLite file in WAL mode with ``synchronous=FULL``: what `Spool.commit` returned from survives kill -9 and loss of
-power. A record stays after the server acknowledged it, as the device's own history, and goes first when the byte budget
-is reached; after those go the oldest records that nobody has, and what is lost is returned as a `Gap` for the caller to
-sign. Descriptors that the server does not have are never dropped: without one, everything after it is unreadable.
+A SQLite file in WAL mode with ``synchronous=FULL``: what `Spool.transaction` returned from survives kill -9 and loss of
+power. A record stays after every server has acknowledged it, as the device's own history, and goes first when the byte
+budget is reached; after those go the oldest records that not everybody has, and what is lost is returned as a `Gap` for
+the caller to sign. Descriptors that a server does not have are never dropped: without one, everything after it is
+unreadable.
+
+A damaged file is set aside and what can be read of it is kept. The end of the chain is kept a second time (see
+`agent.head_file`), so that no number is used twice; where even that is in doubt, numbers are skipped.
 
 All methods are for one thread at a time; one process at a time holds the spool.
 """
@@ -11,34 +15,46 @@ All methods are for one thread at a time; one process at a time holds the spool.
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import logging
+import os
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import astuple, dataclass, fields, replace
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from agent.errors import SpoolError
+from agent import rescue
+from agent.errors import SpoolDamagedError, SpoolError, SpoolFullError
+from agent.head_file import Acknowledged, ChainState, HeadFile, KnownHead
 from wire.errors import fault_text
 from wire.event import Gap
 from wire.record import ZERO_HASH, Kind, Record
 
+log = logging.getLogger(__name__)
+
 _SCHEMA = """
 CREATE TABLE record (
     seq INTEGER PRIMARY KEY, kind INTEGER NOT NULL, hash BLOB NOT NULL, prev BLOB NOT NULL,
-    samples INTEGER NOT NULL, data BLOB NOT NULL
+    samples INTEGER NOT NULL, time_ms INTEGER NOT NULL, first_ms INTEGER NOT NULL, data BLOB NOT NULL
 ) STRICT;
+CREATE INDEX descriptor ON record (seq) WHERE kind = 1;
 CREATE TABLE gap (
     last INTEGER PRIMARY KEY, first INTEGER NOT NULL, before BLOB NOT NULL, hash BLOB NOT NULL,
     samples INTEGER NOT NULL, reason TEXT NOT NULL, event INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE chain (
     id INTEGER PRIMARY KEY CHECK (id = 1), gateway TEXT NOT NULL, key_id BLOB NOT NULL,
-    seq INTEGER NOT NULL, hash BLOB NOT NULL, descriptor_seq INTEGER NOT NULL, descriptor_hash BLOB NOT NULL,
-    acknowledged INTEGER NOT NULL, acknowledged_hash BLOB NOT NULL, acknowledged_issued_ms INTEGER NOT NULL
+    seq INTEGER NOT NULL, hash BLOB NOT NULL, descriptor_seq INTEGER NOT NULL, descriptor_hash BLOB NOT NULL
 ) STRICT;
+CREATE TABLE uplink (
+    id TEXT PRIMARY KEY, seq INTEGER NOT NULL, hash BLOB NOT NULL, issued_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 """
-_VERSION = 1
+SPOOL_VERSION = 2
+_FIRST_VERSION = 1
 _WAL_PAGES = 64
 _WAL_RESERVE = 2**20
 """What the write-ahead log may take: the pages between checkpoints, a largest record, and the one dropped for it."""
@@ -46,30 +62,23 @@ _WAL_RESERVE = 2**20
 _ROW_OVERHEAD = 4096
 _EVICTION_SHARE = 64
 _EVICTION_RUN = 4096
-_EVICTED = "evicted from the full spool before the server had acknowledged it"
-_EVICTED_ACKNOWLEDGED = "evicted from the spool after the server had acknowledged it"
+_EVICTED = "evicted from the full spool before every server had acknowledged it"
+_EVICTED_ACKNOWLEDGED = "evicted from the spool after every server had acknowledged it"
+_DAMAGED = "lost to damage of the spool; the number of reads is that of the records of which it is known"
 
+_LEAP = 2**32
+"""Numbers that are skipped when the end of the chain is in doubt: more than a gateway makes in its life."""
 
-@dataclass(frozen=True, slots=True)
-class ChainState:
-    """Where the chain stands: last record, descriptor in force, and what the server has.
+_COMMIT_RECORDS = 2**16
+"""More records than one commit can hold."""
 
-    ``acknowledged`` is the highest seq up to which the server has everything, ``acknowledged_hash`` that record's hash,
-    ``acknowledged_issued_ms`` when the server said so.
-    """
-
-    seq: int
-    hash: bytes
-    descriptor_seq: int
-    descriptor_hash: bytes
-    acknowledged: int
-    acknowledged_hash: bytes
-    acknowledged_issued_ms: int
-
-
-_STATE_COLUMNS = tuple(field.name for field in fields(ChainState))
-_SELECT_STATE = f"SELECT {', '.join(_STATE_COLUMNS)} FROM chain"  # noqa: S608 - names of our own fields
-_UPDATE_STATE = f"UPDATE chain SET {', '.join(f'{name} = ?' for name in _STATE_COLUMNS)}"  # noqa: S608 - as above
+_NOBODY = Acknowledged(0, ZERO_HASH, 0)
+_NOTHING = ChainState(0, ZERO_HASH, 0, ZERO_HASH, {})
+_INSERT_RECORD = "INSERT INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_RESTORE_RECORD = "INSERT OR IGNORE INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_GAP = "INSERT OR REPLACE INTO gap VALUES (?, ?, ?, ?, ?, ?, ?)"
+_INSERT_CHAIN = "INSERT INTO chain VALUES (1, ?, ?, ?, ?, ?, ?)"
+_INSERT_UPLINK = "INSERT OR REPLACE INTO uplink VALUES (?, ?, ?, ?)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,33 +102,42 @@ class _Row(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Hole:
-    """Records ``first`` to ``last`` that the server lost and the spool no longer has; no gap declares them yet."""
+    """Records ``gap.first`` to ``gap.last`` that a server lacks and the spool no longer has; no gap declares them yet.
+
+    ``damaged`` is the bytes of a record that is there and is not whole; it must be dropped with `Spool.drop_damaged`.
+    """
 
     gap: Gap
+    damaged: bytes | None = None
 
 
 class Spool:
     """The spool of one gateway in ``directory``; see the module's text.
 
-    ``budget`` bounds the bytes of all files together. Raises `SpoolError` when another process holds the spool, when it
-    belongs to another gateway or key, or when the disk fails.
+    ``budget`` bounds the bytes of all files together; ``uplinks`` are the ids of the uplinks that must have a record
+    before it counts as acknowledged. Raises `SpoolError` when another process holds the spool, when it belongs to
+    another gateway or key, or when the disk fails.
     """
 
-    def __init__(self, directory: Path, gateway: str, key_id: bytes, budget: int) -> None:
-        self._path = directory / "spool.sqlite"
+    def __init__(
+        self, directory: Path, gateway: str, key_id: bytes, budget: int, *, uplinks: Sequence[str] = ("server",)
+    ) -> None:
+        self._directory = directory
+        self._path = directory / rescue.FILES[0]
+        self._gateway = gateway
+        self._key_id = key_id
         self._budget = budget - _WAL_RESERVE
+        self._uplinks = tuple(uplinks)
+        self._rescued = False
+        self._secured = 0
+        self._state = _NOTHING
         self._lock = _lock(directory)
+        self._head_file = HeadFile(directory / "head", gateway, key_id)
         try:
-            self._database = self._open(gateway, key_id)
-            self._state = self._read_state()
-        except sqlite3.Error as error:
+            self._start()
+        except BaseException:
             self._lock.close()
-            raise SpoolError(
-                f"{self._path}: cannot be used: {error}. Keep the file, it holds the chain; if it cannot be repaired, "
-                "give the gateway a new data directory and a new key"
-            ) from error
-        except SpoolError:
-            self._lock.close()
+            self._head_file.close()
             raise
 
     @property
@@ -130,23 +148,42 @@ class Spool:
     def close(self) -> None:
         """Close the files and let another process have the spool."""
         self._database.close()
+        self._head_file.close()
         self._lock.close()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Make everything inside one commit: all of it is on disk afterwards, or nothing."""
+        """Make everything inside one commit: all of it is on disk afterwards, or nothing.
+
+        Raises `SpoolFullError` when there is no room on the disk, `SpoolDamagedError` when the file is damaged (see
+        `rescue`), `SpoolError` for everything else that the disk can do.
+        """
         state = self._state
         try:
-            self._database.execute("BEGIN IMMEDIATE")
-            yield
-            self._database.execute("COMMIT")
-        except BaseException as error:
+            with self._translated():
+                self._database.execute("BEGIN IMMEDIATE")
+                yield
+                self._database.execute("COMMIT")
+        except BaseException:
             self._state = state
-            if self._database.in_transaction:
-                self._database.execute("ROLLBACK")
-            if isinstance(error, sqlite3.Error):
-                raise SpoolError(f"{self._path}: cannot be written: {error}; is the disk full or worn out?") from error
+            with suppress(sqlite3.Error):
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
+                # A commit that failed on its way out may have been made all the same.
+                self._state = self._read_state()
             raise
+        if self._state != state:
+            self._secure_head()
+
+    def rescue(self) -> None:
+        """Set a damaged file aside and go on with what can be read of it; the end of the chain stays where it is.
+
+        What is lost with it is among the `holes` and must be declared. Raises `SpoolError` when the disk fails.
+        """
+        log.error("%s is damaged: it is set aside, and what can be read of it is kept", self._path)
+        self._database.close()
+        with self._translated():
+            self._rebuild(KnownHead(self._gateway, self._key_id, self._state, certain=True), damaged=True)
 
     def add(self, record: Record, samples: int) -> None:
         """Keep ``record`` as the end of the chain; ``samples`` is how many reads it holds."""
@@ -155,10 +192,11 @@ class Spool:
             raise SpoolError(
                 f"{self._path}: record {payload.seq} does not follow {state.seq}: the chain would fork. Restart"
             )
-        self._database.execute(
-            "INSERT INTO record VALUES (?, ?, ?, ?, ?, ?)",
-            (payload.seq, int(payload.kind), record.hash, payload.prev, samples, record.data),
+        first_ms = min((frame.times_ms[0] for frame in payload.frames), default=payload.time_ms)
+        row = rescue.Row(
+            payload.seq, payload.kind, record.hash, payload.prev, samples, payload.time_ms, first_ms, record.data
         )
+        self._database.execute(_INSERT_RECORD, row)
         state = replace(state, seq=payload.seq, hash=record.hash)
         if payload.kind is Kind.DESCRIPTOR:
             state = replace(state, descriptor_seq=payload.seq, descriptor_hash=record.hash)
@@ -171,6 +209,9 @@ class Spool:
         an earlier one contains it, so that the earlier event may itself be dropped.
         """
         needed = size + _ROW_OVERHEAD
+        if self._used() + needed + rescue.size_aside(self._directory) <= self._budget:
+            return []
+        rescue.discard(self._directory)
         if self._used() + needed <= self._budget:
             return []
         goal = self._budget - max(needed, self._budget // _EVICTION_SHARE)
@@ -187,14 +228,17 @@ class Spool:
 
     def declare(self, gap: Gap, event_seq: int) -> None:
         """Note that the event record ``event_seq`` declares ``gap``."""
-        self._database.execute(
-            "INSERT OR REPLACE INTO gap VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (gap.last, gap.first, gap.before, gap.hash, gap.samples, gap.reason, event_seq),
-        )
+        values = (gap.last, gap.first, gap.before, gap.hash, gap.samples, gap.reason, event_seq)
+        self._database.execute(_INSERT_GAP, values)
+
+    def free(self, size: int) -> None:
+        """Drop the oldest acknowledged records for ``size`` bytes although the budget has room: the disk has none."""
+        self._drop_acknowledged(self._used() - size - _ROW_OVERHEAD)
 
     def record(self, seq: int) -> bytes | None:
         """Return the bytes of record ``seq``, or ``None`` when the spool does not have it."""
-        row = self._one("SELECT data FROM record WHERE seq = ?", seq)
+        with self._translated():
+            row = self._one("SELECT data FROM record WHERE seq = ?", seq)
         return None if row is None else bytes(row[0])
 
     def outgoing(self, after: int, records: int, size: int) -> list[Outgoing] | Hole:
@@ -203,52 +247,87 @@ class Spool:
         Where records are lost, the event that declares the gap takes their place, ahead of its own turn: the server
         cannot go on without it. An undeclared hole right behind ``after`` is returned as such, to be declared first.
         """
-        found: list[Outgoing] = []
-        position, total = after, 0
-        while len(found) < records and position < self._state.seq:
-            row = self._one("SELECT seq, prev, data FROM record WHERE seq > ? ORDER BY seq LIMIT 1", position)
-            if row is None:
-                break
-            seq, prev, data = row
-            covers = seq
-            if seq != position + 1:
-                declared = self._declaration(position + 1, seq - 1)
-                if declared is None:
-                    return found or Hole(self._undeclared(position, seq - 1, prev))
-                covers, (seq, data) = seq - 1, declared
-            total += len(data)
-            if found and total > size:
-                break
-            found.append(Outgoing(seq, covers, data))
-            position = covers
-        return found
+        self._secure_head()
+        with self._translated():
+            return self._outgoing(after, records, size)
+
+    def holes(self) -> Iterator[Gap]:
+        """Yield what damage has taken from behind the acknowledged records, where no event declares it."""
+        if not self._rescued:
+            return
+        with self._translated():
+            position = self._state.acknowledged
+            for seq, prev in self._database.execute(
+                "SELECT seq, prev FROM record WHERE seq > ? ORDER BY seq", (position,)
+            ):
+                self._check_order(position, seq)
+                if seq != position + 1 and self._declaration(position + 1, seq - 1) is None:
+                    yield self._undeclared(position, seq - 1, prev, _DAMAGED)
+                position = seq
+            if position < self._state.seq and self._declaration(position + 1, self._state.seq) is None:
+                yield self._undeclared(position, self._state.seq, self._state.hash, _DAMAGED)
+
+    def drop_damaged(self, hole: Hole) -> None:
+        """Drop the damaged record that ``hole`` is about; its bytes are set aside."""
+        if hole.damaged is not None:
+            log.error("%s: record %d is damaged; it is set aside", self._path, hole.gap.last)
+            rescue.set_aside_bytes(self._directory, hole.gap.last, hole.damaged)
+            self._database.execute("DELETE FROM record WHERE seq = ?", (hole.gap.last,))
 
     def hash_of(self, seq: int) -> bytes | None:
-        """Return the hash of record ``seq`` where it is known: from the records kept, the gaps, or the server."""
-        if seq == 0:
-            return ZERO_HASH
-        if seq == self._state.seq:
-            return self._state.hash
-        row = self._one("SELECT hash FROM record WHERE seq = ?", seq)
-        row = row or self._one("SELECT prev FROM record WHERE seq = ?", seq + 1)
-        row = row or self._one("SELECT hash FROM gap WHERE last = ?", seq)
-        if row is None and seq == self._state.acknowledged:
-            return self._state.acknowledged_hash
-        return None if row is None else bytes(row[0])
+        """Return the hash of record ``seq`` where it is known: from the records kept, the gaps, or a server."""
+        with self._translated():
+            return self._hash_of(seq)
 
-    def acknowledge(self, seq: int, hash: bytes, issued_ms: int) -> None:
-        """Note that the server has everything up to ``seq``; a lower one makes records unsent again."""
+    def acknowledge(self, uplink: str, seq: int, hash: bytes, issued_ms: int) -> None:
+        """Note that the server of ``uplink`` has everything up to ``seq``; a lower one makes records unsent again."""
         with self.transaction():
-            self._update(
-                replace(self._state, acknowledged=seq, acknowledged_hash=hash, acknowledged_issued_ms=issued_ms)
-            )
+            self._database.execute(_INSERT_UPLINK, (uplink, seq, hash, issued_ms))
+            uplinks = dict(self._state.uplinks) | {uplink: Acknowledged(seq, hash, issued_ms)}
+            self._state = replace(self._state, uplinks=uplinks)
+
+    def follow(self, uplinks: Sequence[str]) -> None:
+        """From now on a record counts as acknowledged when the servers of these ``uplinks`` have it."""
+        self._uplinks = tuple(uplinks)
+        with self._translated():
+            self._state = self._read_state()
 
     def size(self) -> int:
-        """Return the bytes of all files of the spool."""
-        return sum(path.stat().st_size for path in self._path.parent.glob(self._path.name + "*"))
+        """Return the bytes of all files of the spool, those that are set aside among them."""
+        files = [*self._directory.glob("spool.sqlite*"), *self._directory.glob("head")]
+        return sum(path.stat().st_size for path in files) + rescue.size_aside(self._directory)
 
-    def _open(self, gateway: str, key_id: bytes) -> sqlite3.Connection:
-        database = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+    def _start(self) -> None:
+        known = self._head_file.read()
+        if known is not None:
+            self._check_owner(known.gateway, known.key_id)
+        with self._translated():
+            begun = known is not None and known.state.seq > 0
+            lost = not self._path.exists() and (begun or rescue.interrupted(self._directory))
+            if lost:
+                self._rebuild(known, damaged=True)
+                return
+            try:
+                current = self._open(owned=known is not None)
+                damaged = current and self._contradicts(known)
+            except (sqlite3.DatabaseError, SpoolDamagedError) as error:
+                if isinstance(error, sqlite3.Error) and not rescue.is_damage(error):
+                    raise
+                log.error("%s: %s", self._path, error)
+                current, damaged = False, True
+            if not current or damaged:
+                self._database.close()
+                log.error("%s is set aside, and what can be read of it is kept", self._path)
+                self._rebuild(known, damaged=damaged)
+                return
+            self._follow(known)
+
+    def _open(self, *, owned: bool) -> bool:
+        """Open the database; ``False`` when it is one of an earlier version, closed again, to be carried over.
+
+        With ``owned`` the head file vouches for the directory: a database that names another owner is damaged.
+        """
+        self._database = database = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
         database.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
@@ -257,29 +336,226 @@ class Spool:
         database.execute("PRAGMA cache_size = -512")
         version = database.execute("PRAGMA user_version").fetchone()[0]
         if version == 0:
-            database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
-        elif version != _VERSION:
-            raise SpoolError(f"{self._path}: is of version {version}, this software knows {_VERSION}; update the agent")
-        database.execute(
-            "INSERT OR IGNORE INTO chain VALUES (1, ?, ?, 0, ?, 0, ?, 0, ?, 0)",
-            (gateway, key_id, ZERO_HASH, ZERO_HASH, ZERO_HASH),
-        )
-        owner = database.execute("SELECT gateway, key_id FROM chain").fetchone()
-        if owner != (gateway, key_id):
+            database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SPOOL_VERSION}; COMMIT;")
+        elif version not in (_FIRST_VERSION, SPOOL_VERSION):
             raise SpoolError(
-                f"{self._path}: holds the chain of gateway '{owner[0]}' and key {owner[1].hex()}, "
-                f"not that of '{gateway}' and {key_id.hex()}; use a data directory of its own for each gateway and key"
+                f"{self._path}: is of version {version}, this software knows {SPOOL_VERSION}; update the agent"
             )
-        return database
+        owner = database.execute("SELECT gateway, key_id FROM chain").fetchone()
+        if owner is None:
+            database.execute(_INSERT_CHAIN, (self._gateway, self._key_id, 0, ZERO_HASH, 0, ZERO_HASH))
+        elif owned and owner != (self._gateway, self._key_id):
+            raise SpoolDamagedError(f"{self._path}: is damaged: it names another gateway than the file beside it")
+        else:
+            self._check_owner(*owner)
+        if version == _FIRST_VERSION:
+            database.close()
+            return False
+        self._state = self._read_state()
+        return True
+
+    def _check_owner(self, gateway: str, key_id: bytes) -> None:
+        if (gateway, key_id) != (self._gateway, self._key_id):
+            raise SpoolError(
+                f"{self._path}: holds the chain of gateway '{gateway}' and key {key_id.hex()}, "
+                f"not that of '{self._gateway}' and {self._key_id.hex()}; "
+                "use a data directory of its own for each gateway and key"
+            )
+
+    def _contradicts(self, known: KnownHead | None) -> bool:
+        """Tell whether the database ends elsewhere than its last record or the head file says."""
+        state = self._state
+        last = self._one("SELECT hash FROM record WHERE seq = ?", state.seq)
+        if last is not None and last[0] != state.hash:
+            return True
+        if known is None:
+            return False
+        ahead = state.seq - known.state.seq
+        return ahead > _COMMIT_RECORDS or (ahead == 0 and state.hash != known.state.hash)
+
+    def _check_order(self, position: int, seq: int) -> None:
+        if not position < seq <= self._state.seq:
+            raise SpoolDamagedError(f"{self._path}: is damaged: record {seq} stands behind record {position}")
+
+    def _follow(self, known: KnownHead | None) -> None:
+        """Go on behind what the head file knows, when that is more than the database has kept."""
+        state = self._state
+        end = _NOTHING if known is None else known.state
+        if end.seq > state.seq:
+            log.error("%s ends at record %d, but %d was made", self._path, state.seq, end.seq)
+            state = replace(end, uplinks=self._merged(end.seq, end.uplinks, state.uplinks))
+        if state.seq > 0 and (known is None or (not known.certain and self._state.seq <= end.seq)):
+            log.error("%s: the end of the chain is in doubt, numbers are skipped", self._directory)
+            state = _leap(state)
+        if state != self._state:
+            self._rescued = True
+            self._database.execute("BEGIN IMMEDIATE")
+            self._update(state)
+            self._database.execute("COMMIT")
+        if known is None or not known.certain or known.state != self._state:
+            self._head_file.write(self._state)
+        self._secured = self._state.seq
+
+    def _rebuild(self, known: KnownHead | None, *, damaged: bool) -> None:
+        """Set the files aside and carry what can be read into a new database.
+
+        With ``damaged`` the end of the chain is where the head file says. Without a head file that can be trusted, the
+        chain goes on so far behind everything that was found that no number can be used twice.
+        """
+        place = rescue.set_aside(self._directory)
+        source = rescue.open_aside(place, _SCHEMA, SPOOL_VERSION)
+        building = self._directory / "salvaged.sqlite"
+        if source is None:
+            remains, newest = rescue.Remains(), None
+        else:
+            remains = rescue.remains(source)
+            newest = next(rescue.readable_rows(source), None)
+        ends = [_NOTHING]
+        if newest is not None:
+            ends.append(replace(ends[0], seq=newest.seq, hash=newest.hash))
+        if remains.end is not None and (known is None or remains.end[0] - known.state.seq <= _COMMIT_RECORDS):
+            seq, hash_, descriptor_seq, descriptor_hash = remains.end
+            ends.append(ChainState(seq, hash_, descriptor_seq, descriptor_hash, {}))
+        if known is not None:
+            ends.append(known.state)
+        state = max(reversed(ends), key=lambda end: end.seq)
+        described = max(ends, key=lambda end: end.descriptor_seq) if known is None else known.state
+        state = replace(
+            state,
+            descriptor_seq=described.descriptor_seq,
+            descriptor_hash=described.descriptor_hash,
+            uplinks=self._merged(state.seq, {} if known is None else known.state.uplinks, remains.uplinks),
+        )
+        if damaged and (known is None or not known.certain):
+            state = _leap(state)
+
+        def fill() -> Iterator[tuple[str, tuple[Any, ...]]]:
+            chain = (state.seq, state.hash, state.descriptor_seq, state.descriptor_hash)
+            yield _INSERT_CHAIN, (self._gateway, self._key_id, *chain)
+            for name, one in state.uplinks.items():
+                yield _INSERT_UPLINK, (name, one.seq, one.hash, one.issued_ms)
+            for gap in remains.gaps:
+                yield _INSERT_GAP, gap
+            for row in () if source is None else rescue.readable_rows(source):
+                yield _RESTORE_RECORD, row
+
+        schema = f"{_SCHEMA} PRAGMA user_version = {SPOOL_VERSION};"
+        kept = rescue.build(building, schema, fill(), self._budget)
+        if source is not None:
+            source.close()
+        rescue.finish(building, self._path)
+        self._rescued = damaged
+        log.warning("%s: %d rows were carried over; the chain goes on behind %d", self._path, kept, state.seq)
+        if not damaged:
+            rescue.discard(self._directory)
+        if not self._open(owned=True):
+            raise SpoolError(f"{self._path}: was changed by another program while it was made")
+        self._head_file.write(self._state)
+        self._secured = self._state.seq
+
+    def _merged(self, seq: int, *known: Mapping[str, Acknowledged]) -> dict[str, Acknowledged]:
+        """Return for each uplink what its server said last, of what it can have said."""
+        known = tuple({name: one for name, one in some.items() if one.seq <= seq} for some in known)
+        said = {name: [one[name] for one in known if name in one] for name in self._uplinks}
+        return {name: max(ones, key=lambda one: one.issued_ms, default=_NOBODY) for name, ones in said.items()}
+
+    def _secure_head(self) -> None:
+        """Write the head file behind a commit; nothing is shown to anyone before that."""
+        if self._secured == self._state.seq:
+            return
+        try:
+            self._head_file.write(self._state)
+        except OSError as error:
+            log.error("%s: the end of the chain cannot be written: %s", self._directory, error)
+            return
+        self._secured = self._state.seq
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            if rescue.is_damage(error):
+                raise SpoolDamagedError(f"{self._path}: is damaged: {error}") from error
+            full = getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE)
+            kind = SpoolFullError if full else SpoolError
+            raise kind(f"{self._path}: cannot be written: {error}; is the disk full or worn out?") from error
+        except OSError as error:
+            raise SpoolError(f"{self._directory}: cannot be used: {error}; is the disk full or worn out?") from error
 
     def _read_state(self) -> ChainState:
-        row = self._one(_SELECT_STATE)
+        row = self._one("SELECT seq, hash, descriptor_seq, descriptor_hash FROM chain")
         if row is None:
-            raise SpoolError(f"{self._path}: has lost the end of its chain; use a new data directory and a new key")
-        return ChainState(*row)
+            raise SpoolError(f"{self._path}: was changed by another program; restart")
+        stored = {
+            name: Acknowledged(seq, hash_, issued_ms)
+            for name, seq, hash_, issued_ms in self._database.execute("SELECT id, seq, hash, issued_ms FROM uplink")
+        }
+        seq, hash_, descriptor_seq, descriptor_hash = row
+        if not 0 <= descriptor_seq <= seq or {len(hash_), len(descriptor_hash)} != {len(ZERO_HASH)}:
+            raise SpoolDamagedError(f"{self._path}: is damaged: it does not say where the chain ends")
+        return ChainState(seq, hash_, descriptor_seq, descriptor_hash, self._merged(seq, stored))
+
+    def _outgoing(self, after: int, records: int, size: int) -> list[Outgoing] | Hole:
+        found: list[Outgoing] = []
+        position, total, link = after, 0, self._hash_of(after)
+        while len(found) < records and position < self._secured:
+            row = self._one("SELECT seq, prev, hash, data FROM record WHERE seq > ? ORDER BY seq LIMIT 1", position)
+            seq, prev, hash_, data = (self._state.seq + 1, self._state.hash, b"", b"") if row is None else row
+            covers = seq
+            if not isinstance(data, bytes):
+                raise SpoolDamagedError(f"{self._path}: is damaged: record {seq} has no bytes")
+            if row is not None:
+                self._check_order(position, seq)
+            if seq != position + 1:
+                declared = self._declaration(position + 1, seq - 1)
+                if declared is None:
+                    return found or Hole(self._undeclared(position, seq - 1, prev, _EVICTED_ACKNOWLEDGED))
+                covers, (seq, data) = seq - 1, declared
+                if seq > self._secured:
+                    break
+            elif hashlib.sha256(data).digest() != hash_:
+                damaged = self._damaged(seq, prev, hash_, data)
+                if damaged is not None:
+                    return found or damaged
+            elif link not in (None, prev):
+                raise SpoolDamagedError(f"{self._path}: is damaged: record {seq} does not follow the one before it")
+            link = None if covers != seq else hash_
+            total += len(data)
+            if found and total > size:
+                break
+            found.append(Outgoing(seq, covers, data))
+            position = covers
+        return found
+
+    def _damaged(self, seq: int, prev: bytes, hash_: bytes, data: bytes) -> Hole | None:
+        """Describe record ``seq``, whose bytes have not the hash that is kept; ``None`` when only that is wrong."""
+        following = self._one("SELECT prev FROM record WHERE seq = ?", seq + 1)
+        right = self._state.hash if seq == self._state.seq else hash_ if following is None else following[0]
+        if hashlib.sha256(data).digest() == right:
+            return None
+        samples = self._one("SELECT samples FROM record WHERE seq = ?", seq)
+        before = self._hash_of(seq - 1) or prev
+        gap = Gap(seq, seq, before, right, 0 if samples is None else samples[0], _DAMAGED)
+        return Hole(self._grown(gap), data)
+
+    def _hash_of(self, seq: int) -> bytes | None:
+        if seq == 0:
+            return ZERO_HASH
+        if seq == self._state.seq:
+            return self._state.hash
+        row = self._one("SELECT hash FROM record WHERE seq = ?", seq)
+        row = row or self._one("SELECT prev FROM record WHERE seq = ?", seq + 1)
+        row = row or self._one("SELECT hash FROM gap WHERE last = ?", seq)
+        if row is not None:
+            return bytes(row[0])
+        return next((one.hash for one in self._state.uplinks.values() if one.seq == seq), None)
 
     def _update(self, state: ChainState) -> None:
-        self._database.execute(_UPDATE_STATE, astuple(state))
+        self._database.execute(
+            "UPDATE chain SET seq = ?, hash = ?, descriptor_seq = ?, descriptor_hash = ?",
+            (state.seq, state.hash, state.descriptor_seq, state.descriptor_hash),
+        )
         self._state = state
 
     def _used(self) -> int:
@@ -332,7 +608,11 @@ class Spool:
     def _gap_of(self, lost: Sequence[_Row]) -> Gap:
         first, last = lost[0], lost[-1]
         gap = Gap(first.seq, last.seq, first.prev, last.hash, sum(row.samples for row in lost), _EVICTED)
-        touching = self._one("SELECT first, before, samples FROM gap WHERE last = ?", first.seq - 1)
+        return self._grown(gap)
+
+    def _grown(self, gap: Gap) -> Gap:
+        """Return ``gap`` together with the declared one that it touches."""
+        touching = self._one("SELECT first, before, samples FROM gap WHERE last = ?", gap.first - 1)
         if touching is None:
             return gap
         return replace(gap, first=touching[0], before=touching[1], samples=gap.samples + touching[2])
@@ -346,12 +626,12 @@ class Spool:
         )
         return None if row is None else (row[0], row[1])
 
-    def _undeclared(self, before_seq: int, last: int, hash_: bytes) -> Gap:
-        """Describe a hole of records that were dropped because the server once had them.
+    def _undeclared(self, before_seq: int, last: int, hash_: bytes, reason: str) -> Gap:
+        """Describe a hole of records that are gone and that no event declares.
 
         Their reads are no longer known here; counted are those of the records that it never had.
         """
-        before = self.hash_of(before_seq)
+        before = self._hash_of(before_seq)
         samples = self._one(
             "SELECT coalesce(sum(most), 0) FROM "
             "(SELECT max(samples) AS most FROM gap WHERE first > ? AND last <= ? GROUP BY first)",
@@ -360,11 +640,16 @@ class Spool:
         )
         if before is None or samples is None:
             raise SpoolError(f"{self._path}: the hash of record {before_seq} is not known; the hole cannot be declared")
-        return Gap(before_seq + 1, last, before, hash_, int(samples[0]), _EVICTED_ACKNOWLEDGED)
+        return Gap(before_seq + 1, last, before, hash_, int(samples[0]), reason)
 
     def _one(self, query: str, *parameters: int) -> tuple[Any, ...] | None:
         row: tuple[Any, ...] | None = self._database.execute(query, parameters).fetchone()
         return row
+
+
+def _leap(state: ChainState) -> ChainState:
+    """Skip so many numbers that one which may have been used is not used again; nobody knows a record of that hash."""
+    return replace(state, seq=max(state.seq + _LEAP, time.time_ns() // 1_000_000), hash=os.urandom(len(ZERO_HASH)))
 
 
 def _lock(directory: Path) -> IO[bytes]:

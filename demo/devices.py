@@ -7,6 +7,7 @@ name inside it reads as zero, as on the real meters.
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from typing import Protocol
 
 from demo.electrical import ThreePhase, three_phase
@@ -19,8 +20,8 @@ INPUT = 4
 
 
 class SimulatedDevice(Protocol):
-    """A Modbus device: the function code and the block it answers, its limits for one request, and its words at an
-    instant.
+    """A Modbus device: the function code and the block it answers, its limits for one request, its words at an
+    instant, and registers outside the block that never change.
     """
 
     name: str
@@ -29,6 +30,7 @@ class SimulatedDevice(Protocol):
     count: int
     maximum_registers: int
     even_addresses: bool
+    settings: Mapping[int, int]
 
     def words(self, time_ms: int) -> list[int]:
         """All registers of the block at an instant (ms since the epoch, UTC)."""
@@ -52,6 +54,7 @@ class AcrelAdl400:
     count = 0x58
     maximum_registers = 125
     even_addresses = False
+    settings: Mapping[int, int] = {0x008D: 1, 0x008E: _CT_RATIO}
 
     def __init__(self, factory: Factory) -> None:
         self._factory = factory
@@ -84,6 +87,7 @@ class EastronSdm630:
     count = 0x0158
     maximum_registers = 60
     even_addresses = True
+    settings: Mapping[int, int] = {}
 
     def __init__(self, factory: Factory) -> None:
         self._factory = factory
@@ -118,6 +122,7 @@ class LinePlc:
     count = 8
     maximum_registers = 125
     even_addresses = False
+    settings: Mapping[int, int] = {}
 
     def __init__(self, factory: Factory) -> None:
         self._factory = factory
@@ -145,6 +150,7 @@ class PulseMeter:
     count = 6
     maximum_registers = 125
     even_addresses = False
+    settings: Mapping[int, int] = {}
 
     def __init__(self, history: ImpulseHistory) -> None:
         self._history = history

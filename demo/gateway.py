@@ -21,15 +21,16 @@ GATEWAY = "gw-01"
 
 @dataclass(frozen=True, slots=True)
 class Rhythm:
-    """How often the agent polls and how often it closes a record, as written in a gateway file (``5min``)."""
+    """How often the agent polls, closes a record and states a head, as written in a gateway file (``5min``)."""
 
     interval: str
     flush: str
+    head_interval: str
 
 
-FACTORY_HISTORY = Rhythm(interval="5min", flush="1h")
-FACTORY_LIVE = Rhythm(interval="2s", flush="6s")
-STEEL_HISTORY = Rhythm(interval="15min", flush="1d")
+FACTORY_HISTORY = Rhythm(interval="5min", flush="1h", head_interval="1d")
+FACTORY_LIVE = Rhythm(interval="2s", flush="6s", head_interval="1h")
+STEEL_HISTORY = Rhythm(interval="15min", flush="1d", head_interval="30d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,15 @@ class Installation:
 def factory_gateway(installation: Installation, rhythm: Rhythm) -> str:
     """The gateway file of the simulated factory, YAML."""
     devices = [
-        {"id": "meter-1", "model": "acrel-adl400", "unit": 1, "serial_number": "20250117-0042"},
+        {
+            "id": "meter-1",
+            "model": "acrel-adl400",
+            "unit": 1,
+            "serial_number": "20250117-0042",
+            "ct_ratio": 60,
+            "pt_ratio": 1,
+            "history": False,
+        },
         {"id": "meter-2", "model": "eastron-sdm630", "unit": 1, "serial_number": "23481907"},
         {"id": "plc-1", "model": "generic-modbus-plc", "unit": 1, "serial_number": "PLC-2-01"},
     ]
@@ -73,6 +82,7 @@ def _gateway_file(installation: Installation, rhythm: Rhythm, devices: list[dict
         "key_file": str(installation.key_file),
         "data_directory": str(installation.data_directory),
         "flush": rhythm.flush,
+        "head_interval": rhythm.head_interval,
         "uplink": {"url": installation.broker_url, "server_key": installation.server_key.text, "version": "3.1.1"},
         "connections": [
             {

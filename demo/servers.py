@@ -41,7 +41,12 @@ class DeviceServer:
         block = SimData(
             self.device.first, count=self.device.count, values=0, datatype=DataType.REGISTERS, readonly=True
         )
-        self._server = ModbusTcpServer(SimDevice(0, block, action=self._refresh), address=(LOOPBACK, port))
+        settings = [
+            SimData(address, values=word, datatype=DataType.REGISTERS, readonly=True)
+            for address, word in self.device.settings.items()
+        ]
+        blocks = sorted([block, *settings], key=lambda one: one.address)
+        self._server = ModbusTcpServer(SimDevice(0, blocks, action=self._refresh), address=(LOOPBACK, port))
         await self._server.serve_forever(background=True)
         listener = self._server.transport
         if not isinstance(listener, asyncio.Server):
@@ -53,16 +58,16 @@ class DeviceServer:
         if self._server is not None:
             await self._server.shutdown()  # type: ignore[no-untyped-call]
 
-    async def _refresh(
+    async def _refresh(  # noqa: PLR0917 - the signature is that of pymodbus
         self,
         function: int,
-        _start: int,
+        start: int,
         address: int,
         count: int,
         registers: list[int],
         values: list[int] | list[bool] | None,
     ) -> ExcCodes | None:
-        """Bring the registers to the instant of the clock; called by pymodbus for every request inside the block."""
+        """Bring the registers to the instant of the clock; called by pymodbus for every request."""
         if function != self.device.function or values is not None:
             return ExcCodes.ILLEGAL_FUNCTION
         odd = self.device.even_addresses and (address % 2 or count % 2)
@@ -70,7 +75,8 @@ class DeviceServer:
             return ExcCodes.ILLEGAL_ADDRESS
         now_ms = self._timebase.now_ms()
         if now_ms != self._shown_ms:
-            registers[:] = self.device.words(now_ms)
+            first = self.device.first - start
+            registers[first : first + self.device.count] = self.device.words(now_ms)
             self._shown_ms = now_ms
         return None
 

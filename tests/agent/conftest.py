@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import os
+import pty
 import shutil
 import signal
 import socket
@@ -12,24 +14,30 @@ import sys
 import textwrap
 import threading
 import time
+import tty
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 from pymodbus.constants import ExcCodes
 from pymodbus.exceptions import NoSuchIdException
-from pymodbus.server import ModbusTcpServer
+from pymodbus.framer import FramerType
+from pymodbus.server import ModbusSerialServer, ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
+from agent.models import load_template
+from agent.planner import Value, plan
 from wire.event import Event, Gap
 from wire.keys import SigningKey, VerifyingKey
 from wire.receipt import Acknowledgement, sign_acknowledgement
 from wire.record import ZERO_HASH, Record, open_record
 from wire.topics import RECORD_FILTER, ack_topic
+from wire.words import encode_words
 
 _PR_SET_PDEATHSIG = 1
 
@@ -46,22 +54,48 @@ def free_port() -> int:
 
 @dataclass
 class ModbusSite:
-    """A Modbus TCP server; ``registers`` by unit and address, and the ``silent`` units, may be changed while it runs.
+    """A Modbus server; ``registers`` by unit and address, and the ``silent`` units, may be changed while it runs.
 
-    ``requests`` lists what was asked: (unit, function, address, count).
+    On ``port``, or on ``serial_port`` when there is one. ``exceptions`` are what units answer to everything; to what
+    touches an address in ``unheard`` there is no answer.
+    ``requests`` lists what was asked: (unit, function, address, count), ``packets`` every byte string that arrived.
+    ``connections`` counts those that were made, ``most`` says how many there were at a time.
     """
 
     port: int
     registers: dict[int, dict[int, int]]
     requests: list[tuple[int, int, int, int]] = field(default_factory=list)
     silent: set[int] = field(default_factory=set)
+    exceptions: dict[int, ExcCodes] = field(default_factory=dict)
+    unheard: set[tuple[int, int]] = field(default_factory=set)
     on_request: Callable[[], None] | None = None
-    server: ModbusTcpServer | None = None
+    framer: FramerType = FramerType.SOCKET
+    serial_port: str | None = None
+    packets: list[bytes] = field(default_factory=list)
+    connections: int = 0
+    most: int = 0
+    server: ModbusTcpServer | ModbusSerialServer | None = None
+    _open: int = 0
 
     async def start(self) -> None:
         devices = [self._device(unit) for unit in self.registers]
-        self.server = ModbusTcpServer(devices, address=("127.0.0.1", self.port), ignore_missing_devices=True)
+        options: dict[str, Any] = {"trace_packet": self._packet, "ignore_missing_devices": True}
+        if self.serial_port is not None:
+            self.server = ModbusSerialServer(devices, port=self.serial_port, baudrate=115_200, **options)
+        else:
+            options |= {"framer": self.framer, "trace_connect": self._connection}
+            self.server = ModbusTcpServer(devices, address=("127.0.0.1", self.port), **options)
         await self.server.serve_forever(background=True)
+
+    def _packet(self, sending: bool, data: bytes) -> bytes:
+        if not sending:
+            self.packets.append(data)
+        return data
+
+    def _connection(self, made: bool) -> None:
+        self.connections += made
+        self._open += 1 if made else -1
+        self.most = max(self.most, self._open)
 
     async def stop(self) -> None:
         if self.server is not None:
@@ -73,10 +107,13 @@ class ModbusSite:
             function: int, start: int, address: int, count: int, current: list[int], _set: object
         ) -> ExcCodes | None:
             self.requests.append((unit, function, address, count))
-            if unit in self.silent:
+            asked = {(unit, address + position) for position in range(count)}
+            if unit in self.silent or asked & self.unheard:
                 raise NoSuchIdException
             if self.on_request is not None:
                 self.on_request()
+            if unit in self.exceptions:
+                return self.exceptions[unit]
             for position in range(count):
                 current[address - start + position] = self.registers[unit][address + position]
             return None
@@ -89,10 +126,14 @@ class ModbusSite:
 
 
 @pytest.fixture
-def modbus_site() -> Callable[[dict[int, dict[int, int]]], AbstractAsyncContextManager[ModbusSite]]:
+def modbus_site() -> Callable[..., AbstractAsyncContextManager[ModbusSite]]:
     @asynccontextmanager
-    async def serve(registers: dict[int, dict[int, int]]) -> AsyncIterator[ModbusSite]:
-        site = ModbusSite(free_port(), registers)
+    async def serve(
+        registers: dict[int, dict[int, int]],
+        framer: FramerType = FramerType.SOCKET,
+        serial_port: str | None = None,
+    ) -> AsyncIterator[ModbusSite]:
+        site = ModbusSite(free_port(), registers, framer=framer, serial_port=serial_port)
         await site.start()
         try:
             yield site
@@ -100,6 +141,59 @@ def modbus_site() -> Callable[[dict[int, dict[int, int]]], AbstractAsyncContextM
             await site.stop()
 
     return serve
+
+
+@dataclass
+class SerialCable:
+    """Two serial ports and what joins them: pseudo terminals of the kernel.
+
+    ``garble`` changes what comes back from the far end. ``requests`` are the pieces that went there, ``moments`` and
+    ``directions`` say when something went which way.
+    """
+
+    near: str
+    far: str
+    garble: Callable[[bytes], bytes] = bytes
+    requests: list[bytes] = field(default_factory=list)
+    moments: list[float] = field(default_factory=list)
+    directions: list[str] = field(default_factory=list)
+
+
+@pytest.fixture
+def serial_cable() -> Callable[[], AbstractAsyncContextManager[SerialCable]]:
+    @asynccontextmanager
+    async def join() -> AsyncIterator[SerialCable]:
+        (near_master, near), (far_master, far) = pty.openpty(), pty.openpty()
+        for end in (near, far):
+            tty.setraw(end)
+        cable = SerialCable(os.ttyname(near), os.ttyname(far))
+        loop = asyncio.get_running_loop()
+
+        def note(direction: str) -> None:
+            cable.moments.append(loop.time())
+            cable.directions.append(direction)
+
+        def outward() -> None:
+            cable.requests.append(os.read(near_master, 1024))
+            note("out")
+            os.write(far_master, cable.requests[-1])
+
+        def inward() -> None:
+            data = cable.garble(os.read(far_master, 1024))
+            note("in")
+            os.write(near_master, data)
+
+        loop.add_reader(near_master, outward)
+        loop.add_reader(far_master, inward)
+        try:
+            yield cable
+        finally:
+            for master in (near_master, far_master):
+                loop.remove_reader(master)
+            for end in (near_master, near, far_master, far):
+                os.close(end)
+
+    return join
 
 
 class Broker:
@@ -297,3 +391,22 @@ def until() -> Callable[[Callable[[], bool]], AbstractAsyncContextManager[None]]
                 await asyncio.sleep(0.02)
 
     return wait  # type: ignore[return-value]
+
+
+@pytest.fixture
+def meter_registers() -> Callable[..., dict[int, int]]:
+    """Registers of a meter of some model that shows the given values, in the units of its series."""
+
+    def registers(model: str, **values: float) -> dict[int, int]:
+        template = load_template(model).model
+        series = template.series
+        blocks = plan([Value(one.function, one.address, one.words) for one in series.values()], template.limits)
+        words = {address: 0 for block in blocks for address in range(block.address, block.end)}
+        for name, value in values.items():
+            one = series[name]
+            raw = (value - one.offset) / one.scale
+            encoded = encode_words(round(raw) if one.type.counts else raw, one.type, one.order)
+            words |= {one.address + offset: word for offset, word in enumerate(encoded)}
+        return words
+
+    return registers

@@ -17,7 +17,8 @@ FAULTY = sorted((Path(__file__).parent / "configurations").glob("*.yaml"))
 
 def test_the_documented_example_is_valid_and_describes_every_series() -> None:
     config = load_config(ROOT / "gateway_configs" / "example.yaml")
-    assert describe(config).series_ids() == [
+    polled = [f"gw-01/{device.id}/{name}" for _, device in config.devices() for name in device.effective_series()]
+    assert polled == [
         "gw-01/meter-1/active_energy_import",
         "gw-01/meter-1/active_power",
         "gw-01/meter-1/frequency",
@@ -30,7 +31,17 @@ def test_the_documented_example_is_valid_and_describes_every_series() -> None:
         "gw-01/plc-1/outdoor_temperature",
         "gw-01/plc-1/cycle_time",
         "gw-01/plc-1/hall_humidity",
+        "gw-01/incoming-1/active_energy_import",
+        "gw-01/incoming-1/active_power",
+        "gw-01/incoming-1/voltage_l1",
+        "gw-01/incoming-1/voltage_l2",
+        "gw-01/incoming-1/voltage_l3",
+        "gw-01/packer/good_count",
+        "gw-01/packer/film_tension",
     ]
+    daily = {f"gw-01/{device.id}/{name}" for _, device in config.devices() for name in device.daily_series()}
+    assert "gw-01/meter-1/ct_ratio" in daily
+    assert set(describe(config).series_ids()) == set(polled) | daily
     assert config.key_file == ROOT / "gateway_configs" / "gw-01.key"
     assert config.flush == 10_000
     assert config.spool_bytes == 256 * 2**20

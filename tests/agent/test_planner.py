@@ -15,7 +15,7 @@ from agent.planner import Value, plan, split_at_gaps
 values = st.lists(
     st.builds(
         Value,
-        function=st.sampled_from([3, 4]),
+        function=st.sampled_from([1, 2, 3, 4]),
         address=st.one_of(st.integers(0, 300), st.integers(65_000, 65_532)),
         words=st.sampled_from([1, 2, 4]),
     ),
@@ -44,7 +44,7 @@ def test_every_block_keeps_to_the_limits(wanted: list[Value], bounds: Limits) ->
     for block in plan(wanted, bounds):
         assert 1 <= block.count <= bounds.maximum_registers
         assert block.end <= 65_536
-        if bounds.even_addresses:
+        if bounds.even_addresses and block.function in (3, 4):
             assert block.address % 2 == 0
             assert block.count % 2 == 0
         read = set()
@@ -62,7 +62,7 @@ def test_no_two_neighbouring_blocks_could_have_been_one(wanted: list[Value], bou
         last = max(value.end for value in first.values)
         following = second.values[0]
         end = max(last, following.end)
-        end += end % 2 if bounds.even_addresses else 0
+        end += end % 2 if bounds.even_addresses and first.function in (3, 4) else 0
         too_far = following.address - last > bounds.maximum_gap
         assert too_far or end - first.address > bounds.maximum_registers
 
@@ -80,6 +80,18 @@ def test_a_split_block_reads_the_same_values_without_gaps(wanted: list[Value], b
         for part in parts:
             covered = {register for value in part.values for register in range(value.address, value.end)}
             assert part.count - len(covered) <= (2 if bounds.even_addresses else 0)
+
+
+@given(values, limits, st.lists(st.tuples(st.sampled_from([1, 2, 3, 4]), st.integers(0, 300)), max_size=8))
+def test_no_block_has_values_on_both_sides_of_a_seam(
+    wanted: list[Value], bounds: Limits, seams: list[tuple[int, int]]
+) -> None:
+    blocks = plan(wanted, bounds, seams)
+    assert sorted(value for block in blocks for value in block.values) == sorted(set(wanted))
+    for block in blocks:
+        addresses = [value.address for value in block.values]
+        for function, seam in seams:
+            assert function != block.function or not min(addresses) < seam <= max(addresses)
 
 
 def test_a_value_that_cannot_be_read_within_the_limits_is_an_error() -> None:

@@ -104,7 +104,7 @@ def test_a_device_with_holes_in_its_registers_is_read_around_them(tmp_path: Path
     asyncio.run(run())
 
 
-def test_an_illegal_address_is_recorded_and_asked_again_at_every_poll(tmp_path: Path, modbus_site: Any) -> None:
+def test_an_illegal_address_is_recorded_and_asked_again_at_the_next_polls(tmp_path: Path, modbus_site: Any) -> None:
     """wb-mqtt-serial#806: one exception made a register be dropped for ever."""
 
     async def run() -> None:

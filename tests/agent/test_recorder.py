@@ -11,16 +11,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from agent.clock import DrivenClock
 from agent.config import parse_config
 from agent.drivers import Reading
-from agent.errors import SpoolError
 from agent.journal import Journal, JournalThread
 from agent.keyfile import ensure_key, write_key
 from agent.planner import Block, Value
-from agent.recorder import Recorder
+from agent.recorder import MEMORY_BYTES, Recorder
 from agent.runtime import AgentStatistics, run_agent
 from wire.event import Event
 from wire.frame import STATUS_OK, STATUS_TIMEOUT
@@ -101,18 +98,30 @@ def test_a_failing_disk_costs_no_reads_and_the_chain_does_not_fork(tmp_path: Pat
     assert times == [START + number for number in range(11)]
 
 
-def test_a_disk_that_never_recovers_ends_the_agent_with_the_reason(tmp_path: Path) -> None:
+def test_a_disk_that_fails_for_long_costs_the_oldest_reads_and_an_event_says_which(tmp_path: Path) -> None:
+    """thingsboard-gateway#1483 (full and never recovers), telegraf#5536 (dropped in silence)."""
+    made = 60_000
+
     async def work(recorder: Recorder, _clock: SettableClock) -> None:
         other = sqlite3.connect(tmp_path / "spool.sqlite", isolation_level=None)
         other.execute("CREATE TRIGGER full BEFORE INSERT ON record BEGIN SELECT RAISE(ABORT, 'disk full'); END")
-        other.close()
-        for number in range(10**6):
+        for number in range(made):
             recorder.add(0, 1, BLOCK, Reading(START + number, STATUS_OK, tuple(range(125)), 1))
             if number % 1_000 == 0:
                 await recorder.flush()
+                assert recorder.waiting_bytes <= MEMORY_BYTES
+        other.execute("DROP TRIGGER full")
+        other.close()
+        await recorder.flush()
 
-    with pytest.raises(SpoolError, match="disk full"):
-        asyncio.run(recorded(work, tmp_path))
+    records = asyncio.run(recorded(work, tmp_path))
+    loss = records[0].payload.body
+    assert isinstance(loss, Event)
+    assert loss.name == "loss"
+    times = [time for record in records for frame in record.payload.frames for time in frame.times_ms]
+    assert len(times) + int(loss.detail["samples"]) == made
+    assert (loss.detail["first_ms"], loss.detail["last_ms"]) == (START, min(times) - 1)
+    assert times == sorted(times)
 
 
 def test_a_clock_that_is_set_leaves_an_event_and_no_impossible_frame(tmp_path: Path) -> None:
@@ -126,9 +135,10 @@ def test_a_clock_that_is_set_leaves_an_event_and_no_impossible_frame(tmp_path: P
         await recorder.flush()
 
     records = asyncio.run(recorded(work, tmp_path))
-    event = records[0].payload.body
+    before, event, after = (record.payload.body for record in records)
     assert event == Event("clock_step", {"before_ms": START, "after_ms": START - 3_600_000, "step_ms": -3_600_000})
-    assert [frame.times_ms[0] for frame in records[1].payload.frames] == [START, START - 3_600_000]
+    assert [frame.times_ms for frame in before] == [tuple(START + number for number in range(3))]
+    assert [frame.times_ms for frame in after] == [tuple(START - 3_600_000 + number for number in range(3))]
 
 
 def test_a_clock_that_is_set_forward_by_decades_costs_no_reads(tmp_path: Path) -> None:
@@ -199,4 +209,4 @@ def test_a_history_needs_no_broker(tmp_path: Path, modbus_site: Any) -> None:
 
     statistics = asyncio.run(run())
     assert (statistics.samples, statistics.acknowledged_seq) == (288, 0)
-    assert statistics.records == statistics.last_seq == 27
+    assert statistics.records == statistics.last_seq == 27 + 23, "23 heads: an hourly one behind every flush"

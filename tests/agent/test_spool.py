@@ -199,14 +199,6 @@ def test_a_spool_of_another_key_is_refused(tmp_path: Path) -> None:
         journal(tmp_path, key=SigningKey.generate())
 
 
-def test_a_file_that_is_no_spool_is_named_and_left_alone(tmp_path: Path) -> None:
-    """telegraf#18528: a corrupt log panics the agent. Here it is told, and nothing is overwritten."""
-    (tmp_path / "spool.sqlite").write_bytes(b"not a database" * 1000)
-    with pytest.raises(SpoolError, match=r"spool\.sqlite: cannot be used"):
-        journal(tmp_path)
-    assert (tmp_path / "spool.sqlite").read_bytes() == b"not a database" * 1000
-
-
 def test_every_commit_is_synchronous(tmp_path: Path) -> None:
     spool = Spool(tmp_path, "gw-01", KEY.public.key_id, BUDGET)
     database = spool._database

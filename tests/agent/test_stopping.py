@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from agent.runtime import _cancel
+from agent.connections import cancel
 
 
 def test_a_task_that_loses_a_cancellation_is_ended_all_the_same() -> None:
@@ -23,7 +23,7 @@ def test_a_task_that_loses_a_cancellation_is_ended_all_the_same() -> None:
     async def stop() -> None:
         task = asyncio.create_task(deaf())
         await asyncio.sleep(0)
-        await asyncio.wait_for(_cancel([task]), 10)
+        await asyncio.wait_for(cancel([task]), 10)
         assert task.cancelled()
 
     asyncio.run(stop())

@@ -107,7 +107,8 @@ def test_two_days_become_evidence(tmp_path: Path) -> None:
     assert outcome["chain"] == {"intact": True, "faults": []}
     assert outcome["proof"]["proven"] is True
     polls = 2 * 288 + 1
-    assert outcome["samples"] == polls * 36
+    ratios = 3 * 2  # the line meter's transformer ratios: soon after the start, then at half past midnight
+    assert outcome["samples"] == polls * 40 + ratios
     assert 0 < outcome["wire_bytes"] <= 3.5 * outcome["samples"]
     assert {kpi["verdict"] for kpi in outcome["kpis"]} == {"insufficient_data"}
     simulated = table(Factory(4), (date(2025, 7, 1), date(2025, 7, 3)))

@@ -102,6 +102,17 @@ def test_registers_cannot_be_written(clients: dict[str, ModbusTcpClient], timeba
     assert clients["plc-1"].read_holding_registers(0, count=8, device_id=1).registers == before
 
 
+def test_line_meter_shows_the_ratios_of_its_transformers_beside_its_values(
+    clients: dict[str, ModbusTcpClient], timebase: Timebase
+) -> None:
+    timebase.show(NOON_MS)
+    assert clients["meter-1"].read_holding_registers(0x008D, count=2, device_id=1).registers == [1, 60]
+    assert clients["meter-1"].read_holding_registers(0x008C, count=2, device_id=1).isError()
+    volts = clients["meter-1"].read_holding_registers(0x0800, count=2, device_id=1).registers
+    assert clients["meter-1"].read_holding_registers(0x008D, count=2, device_id=1).registers == [1, 60]
+    assert clients["meter-1"].read_holding_registers(0x0800, count=2, device_id=1).registers == volts
+
+
 def test_plc_counts_inside_the_minute_and_follows_the_clock(
     clients: dict[str, ModbusTcpClient], timebase: Timebase
 ) -> None:

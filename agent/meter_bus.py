@@ -1,0 +1,74 @@
+"""A bus of meters in a gateway file: a serial line, or a transparent serial server with one behind it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from agent.config import ConnectionConfig
+from agent.errors import FrameError
+from agent.models import load_template
+from agent.octet_link import OctetLink, SerialLink, TcpLink
+from agent.serial_line import Parity, SerialLine
+
+
+class MeterBus(ConnectionConfig):
+    """A connection whose devices have a meter ``address`` and are asked for data by identifier."""
+
+    @classmethod
+    @abstractmethod
+    def check_request(cls, address: str, request: bytes) -> None:
+        """Raise `FrameError` when a meter with this address cannot be asked this: the address or request is wrong."""
+
+    @abstractmethod
+    def link(self) -> OctetLink:
+        """Return the line, not yet open."""
+
+    @model_validator(mode="after")
+    def _meters_can_be_asked(self) -> Self:
+        for device in self.devices:
+            for name, series in (load_template(device.model).model.series | device.extra_series).items():
+                change = device.overrides.get(name)
+                request = change.request if change is not None and change.request is not None else series.request
+                if not request:
+                    raise ValueError(f"device {device.id}: {name} of {device.model} cannot be asked for by identifier")
+                try:
+                    self.check_request(device.address, request)
+                except FrameError as error:
+                    raise ValueError(f"device {device.id}: {error}") from error
+        return self
+
+
+class MeterSerialLine(MeterBus, SerialLine):
+    """The serial line as both standards have it from the factory: 2400 baud, even parity."""
+
+    baud_rate: Annotated[int, Field(ge=300, le=4_000_000)] = 2_400
+    parity: Parity = Parity.EVEN
+
+    def link(self) -> OctetLink:
+        """Return the port, not yet open."""
+        return SerialLink(
+            self.serial_port,
+            baud_rate=self.baud_rate,
+            data_bits=self.data_bits,
+            parity=self.parity[0].upper(),
+            stop_bits=self.stop_bits,
+        )
+
+
+class MeterHost(MeterBus):
+    """A serial server in transparent mode; there is no port that all of them use."""
+
+    host: Annotated[str, Field(min_length=1)]
+    port: Annotated[int, Field(ge=1, le=65_535)]
+
+    @property
+    def address(self) -> str:
+        """Host and port."""
+        return f"{self.host}:{self.port}"
+
+    def link(self) -> OctetLink:
+        """Return the TCP connection, not yet open."""
+        return TcpLink(self.host, self.port, self.timeout)

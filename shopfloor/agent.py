@@ -4,8 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from shopfloor import (
+    agent_browse,
+    agent_commission,
+    agent_export,
+    agent_init,
+    agent_pack,
+    agent_read,
+    agent_scan,
+    agent_schema,
+    agent_status,
+)
 
 if TYPE_CHECKING:
     from agent.commissioning import DevicePlan, DeviceRead
@@ -36,11 +49,23 @@ def add_parser(subparsers: Any) -> None:
         help="run the gateway until it is stopped (SIGTERM, Ctrl-C)",
         description="Polls the devices of CONFIG, signs what they answer, keeps it in the spool and sends it until the "
         "server has acknowledged it. The key must exist (shopfloor agent key). Safe to kill at any moment: the chain "
-        "goes on behind the last record on disk.",
+        "goes on behind the last record on disk. When CONFIG or a device model that it uses changes, or on SIGHUP, it "
+        "is read again; a file with a mistake changes nothing.",
     )
     run.add_argument("config", type=Path, metavar="CONFIG", help="the gateway file (YAML)")
     run.add_argument("--verbose", action="store_true", help="log more")
+    run.add_argument("--log-format", choices=("text", "json"), default="text", help="for people, or a JSON line each")
     run.set_defaults(func=_run)
+
+    agent_init.add_parser(commands)
+    agent_scan.add_parser(commands)
+    agent_browse.add_parser(commands)
+    agent_read.add_parser(commands)
+    agent_commission.add_parser(commands)
+    agent_status.add_parser(commands)
+    agent_export.add_parser(commands)
+    agent_pack.add_parser(commands)
+    agent_schema.add_parser(commands)
 
     key = commands.add_parser(
         "key",
@@ -56,25 +81,40 @@ def add_parser(subparsers: Any) -> None:
 def _check(options: argparse.Namespace) -> int:
     import asyncio
 
-    from agent.commissioning import estimated_bytes_a_day, plans, read_once
+    from agent.commissioning import estimated_bytes_a_day, notes, plans, read_once
     from agent.config import load_config
+    from agent.tls import client_context
 
     config = load_config(options.config)
+    for uplink in config.all_uplinks:
+        if uplink.tls:
+            client_context(uplink)
     planned, size = plans(config), estimated_bytes_a_day(config)
+    noted = notes(config)
     reads = asyncio.run(read_once(config)) if options.read else []
     if options.json:
-        print(json.dumps(_check_document(config, planned, size, reads), ensure_ascii=False, indent=2))
+        print(json.dumps(_check_document(config, planned, size, noted, reads), ensure_ascii=False, indent=2))
     else:
-        _print_check(config, planned, size, reads)
+        _print_check(config, planned, size, noted, reads)
     return 1 if any(read.faults for read in reads) else 0
 
 
 def _check_document(
-    config: GatewayConfig, planned: list[DevicePlan], size: int, reads: list[DeviceRead]
+    config: GatewayConfig, planned: list[DevicePlan], size: int, noted: list[tuple[str, str]], reads: list[DeviceRead]
 ) -> dict[str, Any]:
+    from agent.planner import Block
+    from agent.sizing import sizing
+
+    sized = sizing(config, size)
     document: dict[str, Any] = {
         "gateway": config.gateway,
         "bytes_a_day": size,
+        "spool": {
+            "budget": config.spool_bytes,
+            "days": round(sized.spool_days, 1),
+            "six_months_bytes": sized.six_months_bytes,
+        },
+        "uplink_bytes_a_day": dict(sized.uplinks),
         "devices": [
             {
                 "id": plan.device,
@@ -85,12 +125,16 @@ def _check_document(
                 "interval_ms": plan.interval_ms,
                 "series": plan.series,
                 "requests": [
-                    {"function": block.function, "address": block.address, "count": block.count}
-                    for block in plan.requests
+                    {"function": one.function, "address": one.address, "count": one.count}
+                    if isinstance(one, Block)
+                    else {"meter": one.address, "request": one.request.hex()}
+                    for one in plan.requests
                 ],
+                "nodes": list(plan.nodes),
             }
             for plan in planned
         ],
+        "notes": [{"device": device, "text": text} for device, text in noted],
     }
     if reads:
         document["reads"] = [
@@ -105,16 +149,30 @@ def _check_document(
     return document
 
 
-def _print_check(config: GatewayConfig, planned: list[DevicePlan], size: int, reads: list[DeviceRead]) -> None:
+def _print_check(
+    config: GatewayConfig, planned: list[DevicePlan], size: int, noted: list[tuple[str, str]], reads: list[DeviceRead]
+) -> None:
+    from agent.planner import Block
+
     print(
         f"gateway {config.gateway}: {_counted(len(planned), 'device')}, {sum(plan.series for plan in planned)} series"
     )
     for plan in planned:
         print(f"\n{plan.device}  {plan.model}")
-        print(f"  {plan.address}, unit {plan.unit}, every {plan.interval_ms / 1000:g} s, {plan.series} series")
-        for block in plan.requests:
-            print(f"  read function {block.function}, registers {block.address} to {block.end - 1} ({block.count})")
+        station = f"meter {plan.meter}" if plan.meter else f"unit {plan.unit}"
+        print(f"  {plan.address}, {station}, every {plan.interval_ms / 1000:g} s, {plan.series} series")
+        for one in plan.requests:
+            if isinstance(one, Block):
+                print(f"  read function {one.function}, registers {one.address} to {one.end - 1} ({one.count})")
+            else:
+                print(f"  {one}, {len(one.fields)} values")
+        if plan.nodes:
+            how = f"sent every {plan.sends_every_ms / 1000:g} s when changed" if plan.sends_every_ms else "polled"
+            print(f"  {len(plan.nodes)} nodes, {how}: {', '.join(plan.nodes)}")
     print(f"\nabout {size / 1e6:.2f} MB of records a day (values that drift a little from poll to poll)")
+    _print_sizing(config, size)
+    for device, text in noted:
+        print(f"note: {device} {text}")
     for read in reads:
         print(f"\n{read.device}: {'FAILED' if read.faults else f'answers within {read.round_trip_ms} ms'}")
         for fault in read.faults:
@@ -127,18 +185,29 @@ def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+def _print_sizing(config: GatewayConfig, size: int) -> None:
+    from agent.sizing import SIX_MONTHS_DAYS, sizing
+
+    sized = sizing(config, size)
+    kept = f"the spool of {config.spool_bytes / 1e6:.0f} MB keeps about {sized.spool_days:.0f} days of them"
+    if sized.spool_days < SIX_MONTHS_DAYS:
+        kept += f"; six months need spool_bytes: {ceil(sized.six_months_bytes / 1e6)}MB"
+    print(kept)
+    for name, line in sized.uplinks.items():
+        print(f"uplink {name}: about {line / 1e6:.2f} MB a day on the line, MQTT, TLS and TCP/IP included")
+
+
 def _run(options: argparse.Namespace) -> int:
     import asyncio
     import logging
 
     from agent.config import load_config
+    from agent.logs import log_to_stderr
     from agent.runtime import run_agent
 
-    logging.basicConfig(
-        level=logging.DEBUG if options.verbose else logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
-    statistics = asyncio.run(run_agent(load_config(options.config), handle_signals=True))
+    log_to_stderr(options.log_format, logging.DEBUG if options.verbose else logging.INFO)
+    config = load_config(options.config)
+    statistics = asyncio.run(run_agent(config, config_file=options.config, handle_signals=True))
     print(
         f"stopped: {statistics.records} records with {statistics.samples} reads made, chain at {statistics.last_seq}, "
         f"acknowledged up to {statistics.acknowledged_seq}"

@@ -72,6 +72,17 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     _add_database(trust)
     trust.set_defaults(func=_trust)
 
+    records = commands.add_parser(
+        "import",
+        help="admit the records of a file that a gateway exported",
+        description="Takes the records of FILE (made by shopfloor agent export) in as if they came from a broker: what "
+        "is authentic is stored, what is stored already is counted as duplicate, the rest goes into quarantine. Exit "
+        "code 1 when something was refused.",
+    )
+    records.add_argument("file", metavar="FILE", type=Path, help="a .records file")
+    _add_database(records)
+    records.set_defaults(func=_import)
+
     plan = commands.add_parser(
         "plan",
         help="register the evidence plan of a project, or an amendment of it",
@@ -187,6 +198,36 @@ def _trust(options: argparse.Namespace) -> int:
     report = {"gateway": options.gateway, "public_key": key.text, "fingerprint": key.fingerprint}
     _print(options, report, [f"gateway {options.gateway} is trusted with key {key.fingerprint}"])
     return 0
+
+
+def _import(options: argparse.Namespace) -> int:
+    from ingest.record_import import import_records
+    from store.database import connect, pool
+    from store.embedded import EmbeddedPostgres
+    from store.migrations import migrate
+
+    with contextlib.ExitStack() as stack:
+        url = options.database
+        if options.embedded is not None:
+            url = stack.enter_context(EmbeddedPostgres(options.embedded / "postgres")).url
+        with connect(url) as conn:
+            migrate(conn)
+        imported = import_records(stack.enter_context(pool(url, 2)), options.file)
+    tally, refused = imported.tally, imported.refused.total()
+    report = {
+        "file": str(options.file),
+        "stored": tally.stored,
+        "duplicates": tally.duplicates - (refused - tally.quarantined),
+        "refused": dict(sorted(imported.refused.items())),
+        "incidents": tally.incidents,
+        "samples": tally.samples,
+        "heads": imported.heads,
+    }
+    lines = [f"stored: {report['stored']}", f"duplicates: {report['duplicates']}", f"refused: {refused}"]
+    lines += [f"  {reason}: {count}" for reason, count in sorted(imported.refused.items())]
+    lines += [f"{gateway}: complete up to record {seq}" for gateway, seq in sorted(imported.heads.items())]
+    _print(options, report, lines)
+    return 1 if refused else 0
 
 
 def _plan(options: argparse.Namespace) -> int:

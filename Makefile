@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 ARGS   ?=
 ONLY   ?=
 
-.PHONY: setup demo test lint bench soak browser clean
+.PHONY: setup demo test lint bench soak browser registry clean
 
 setup: $(STAMP)
 
@@ -29,6 +29,9 @@ soak: setup
 
 browser: setup
 	$(BIN)/python -m pytest -q -m browser $(ARGS)
+
+registry: setup
+	$(BIN)/python -m pytest -q -m registry $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check .

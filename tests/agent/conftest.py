@@ -410,3 +410,30 @@ def meter_registers() -> Callable[..., dict[int, int]]:
         return words
 
     return registers
+
+
+@pytest.fixture(scope="session")
+def npm_packages() -> Callable[[Path], Path]:
+    """Install the packages of a folder's lock file from npm, kept for the next run; gives their ``node_modules``.
+
+    For the lane ``registry``: where npm is missing or answers no, the test fails and says so.
+    """
+
+    def install(folder: Path) -> Path:
+        npm = shutil.which("npm")
+        if npm is None or shutil.which("node") is None:
+            pytest.fail("npm and node are needed for a server that is not in Python; install Debian's nodejs and npm")
+        cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "shopfloor-tests" / folder.name
+        lock = (folder / "package-lock.json").read_bytes()
+        stamp = cache / "installed.lock"
+        if not stamp.exists() or stamp.read_bytes() != lock:
+            cache.mkdir(parents=True, exist_ok=True)
+            for name in ("package.json", "package-lock.json"):
+                shutil.copy(folder / name, cache / name)
+            command = [npm, "ci", "--ignore-scripts", "--omit=optional", "--no-audit", "--no-fund", "--loglevel=error"]
+            done = subprocess.run(command, cwd=cache, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            stamp.write_bytes(lock)
+        return cache / "node_modules"
+
+    return install

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,33 +20,15 @@ from agent.spool import Spool
 from wire.frame import STATUS_OK, STATUS_TIMEOUT
 from wire.record import open_record
 
+pytestmark = pytest.mark.registry
+
 HERE = Path(__file__).parent / "modbus_node"
 START = 1_751_299_200_000
 
 
-@pytest.fixture(scope="module")
-def packages() -> Path:
-    """The folder of the server's npm packages, installed by their lock file and kept for the next run."""
-    npm = shutil.which("npm")
-    if npm is None or shutil.which("node") is None:
-        pytest.skip("npm or node is not installed: modbus-serial is not tested against")
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "shopfloor-tests" / "modbus-node"
-    lock = (HERE / "package-lock.json").read_bytes()
-    stamp = cache / "installed.lock"
-    if not stamp.is_file() or stamp.read_bytes() != lock:
-        cache.mkdir(parents=True, exist_ok=True)
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(HERE / name, cache / name)
-        options = ["--omit=optional", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-        done = subprocess.run([npm, "ci", *options], cwd=cache, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            pytest.skip(f"npm cannot install modbus-serial here: {done.stderr.strip()[-300:]}")
-        stamp.write_bytes(lock)
-    return cache / "node_modules"
-
-
 @pytest.fixture
-def port(packages: Path) -> Iterator[int]:
+def port(npm_packages: Callable[[Path], Path]) -> Iterator[int]:
+    packages = npm_packages(HERE)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         free = int(probe.getsockname()[1])

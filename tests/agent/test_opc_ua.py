@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import json
-import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -101,27 +99,6 @@ class Line:
             assert text, f"the server ended instead of saying {word}"
 
 
-@pytest.fixture(scope="session")
-def node_opcua() -> list[str]:
-    """The command of a server that is not ours and not in Python; what it needs comes from npm, by its lock file."""
-    npm, node = shutil.which("npm"), shutil.which("node")
-    if npm is None or node is None:
-        pytest.skip("npm or node is not installed: node-opcua is not tested against")
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "shopfloor-tests" / "node-opcua"
-    lock = (HERE / "package-lock.json").read_bytes()
-    stamp = cache / "installed.lock"
-    if not stamp.is_file() or stamp.read_bytes() != lock:
-        cache.mkdir(parents=True, exist_ok=True)
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(HERE / name, cache / name)
-        command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-        done = subprocess.run(command, cwd=cache, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            pytest.skip(f"npm cannot install node-opcua here: {done.stderr.strip()[-300:]}")
-        stamp.write_bytes(lock)
-    return ["env", f"NODE_PATH={cache / 'node_modules'}", node, str(HERE / "node_opcua_server.js")]
-
-
 @pytest.fixture
 def line(tmp_path: Path) -> Iterator[Line]:
     """An asyncua server, not yet started."""
@@ -132,15 +109,16 @@ def line(tmp_path: Path) -> Iterator[Line]:
 
 
 @pytest.fixture
-def foreign_line(node_opcua: list[str], tmp_path: Path) -> Iterator[Line]:
-    """A node-opcua server, not yet started."""
-    made = Line(node_opcua, tmp_path / "server")
+def foreign_line(npm_packages: Callable[[Path], Path], tmp_path: Path) -> Iterator[Line]:
+    """A node-opcua server, which is not ours and not in Python, not yet started."""
+    command = ["env", f"NODE_PATH={npm_packages(HERE)}", "node", str(HERE / "node_opcua_server.js")]
+    made = Line(command, tmp_path / "server")
     made.folder.mkdir()
     yield made
     made.kill()
 
 
-@pytest.fixture(params=["asyncua", "node-opcua"])
+@pytest.fixture(params=["asyncua", pytest.param("node-opcua", marks=pytest.mark.registry)])
 def any_line(request: pytest.FixtureRequest) -> Line:
     """A server of each implementation, not yet started."""
     made: Line = request.getfixturevalue("line" if request.param == "asyncua" else "foreign_line")
@@ -393,6 +371,7 @@ def test_a_server_clock_in_2000_changes_no_sample_time(any_line: Line, reading: 
     run(work)
 
 
+@pytest.mark.registry
 def test_a_queue_that_overflowed_is_on_record(foreign_line: Line, reading: Reading, tmp_path: Path) -> None:
     """Against node-opcua only: asyncua's server drops values without the overflow bit that the standard asks for."""
     foreign_line.start()

@@ -17,7 +17,7 @@ import zipfile
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import Distribution, distribution
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from importlib.resources import files
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -156,12 +156,15 @@ def _download(target: Target, own: Path, wheels: Path) -> None:
 
 
 def _needed() -> Iterator[str]:
-    """Yield what the agent depends on, directly or not, as it is installed here; for some systems only included."""
+    """Yield what the agent depends on, directly or not; what only other systems or Pythons need is included.
+
+    Of such a package, when it is not installed here, the name is all that is known.
+    """
     seen: set[str] = set()
     todo = [(DISTRIBUTION, "agent")]
     while todo:
         name, extra = todo.pop()
-        for text in distribution(name).requires or ():
+        for text in _requirements(name):
             requirement, _, marker = text.partition(";")
             match = re.match(r"[A-Za-z0-9._-]+", requirement.strip())
             of_extra = re.search(r"extra\s*==\s*['\"]([^'\"]+)", marker)
@@ -171,6 +174,13 @@ def _needed() -> Iterator[str]:
             seen.add(match.group())
             yield match.group()
             todo.append((match.group(), ""))
+
+
+def _requirements(name: str) -> list[str]:
+    try:
+        return distribution(name).requires or []
+    except PackageNotFoundError:
+        return []
 
 
 def _has_wheel(name: str, target: Target) -> bool:

@@ -9,14 +9,14 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from importlib.metadata import Distribution, distribution
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from agent.errors import PackError
-from agent.pack import PLATFORMS, Target, _archive, _needed, _rebuild, pack
+from agent.pack import PLATFORMS, Target, _archive, _needed, _rebuild, _requirements, pack
 from shopfloor.main import main
 
 REPOSITORY = Path(__file__).parents[2]
@@ -181,3 +181,9 @@ def test_pip_is_asked_for_wheels_of_that_machine_only(machine: str) -> None:
     assert all(value.endswith(f"_{machine}") for value in platforms)
     assert options[:2] == ["--only-binary", ":all:"]
     assert "cp312" in options
+
+
+def test_a_package_that_only_another_python_needs_is_named_though_it_is_not_installed() -> None:
+    with pytest.raises(PackageNotFoundError):
+        distribution("exceptiongroup-of-another-python")
+    assert _requirements("exceptiongroup-of-another-python") == []

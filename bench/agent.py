@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -11,6 +10,7 @@ import time
 from pathlib import Path
 
 from bench.modbus import modbus_device
+from bench.process import processor_seconds, resident_mb
 
 SECONDS = 20.0
 DEVICES = 5
@@ -27,10 +27,10 @@ def measure() -> dict[str, float]:
         process = subprocess.Popen([*command, "run", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             time.sleep(SECONDS / 4)
-            before = _processor_seconds(process.pid)
+            before = processor_seconds(process.pid)
             time.sleep(SECONDS)
-            spent = _processor_seconds(process.pid) - before
-            resident = _resident_mb(process.pid)
+            spent = processor_seconds(process.pid) - before
+            resident = resident_mb(process.pid)
         finally:
             process.terminate()
             process.wait(30)
@@ -54,13 +54,3 @@ def _configuration(port: int) -> str:
             "connections": [connection],
         }
     )
-
-
-def _processor_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _resident_mb(pid: int) -> float:
-    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS:"))

@@ -19,6 +19,7 @@ import numpy as np
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
+from bench.process import resident_mb
 from bench.records import SAMPLES, chain, descriptor
 from ingest.broker import EmbeddedBroker
 from ingest.server_key import load_server_key
@@ -57,9 +58,9 @@ def measure() -> dict[str, float]:
                 add_gateway(conn, gateway, key.public.raw)
         server = load_server_key(directory / "server.key").public
         service = stack.enter_context(_ingestion(directory, postgres.url, broker.url))
-        before_mb = _resident_mb(service.pid)
+        before_mb = resident_mb(service.pid)
         seconds = _publish(broker, order, {gateway: len(records) for gateway, records in chains.items()}, server)
-        after_mb = _resident_mb(service.pid)
+        after_mb = resident_mb(service.pid)
         service.terminate()
         service.wait()
         row_limit = _rows_per_second(postgres.url, chains)
@@ -170,10 +171,3 @@ def _rows(gateway: int, records: Sequence[Record]) -> Iterator[tuple[int, int, f
                     raw = (words or ())[one.address : one.address + one.type.words]
                     value = decode_words(raw, one.type, one.order, scale=one.scale)
                     yield time_ms, gateway * 100 + index, float(value or 0)
-
-
-def _resident_mb(pid: int) -> float:
-    for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    raise RuntimeError(f"process {pid} says nothing about its memory")

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
@@ -32,7 +31,7 @@ from dashboards.figures import iso_time, zone_text
 from evidence.days import period_days
 from evidence.evaluate import evaluate
 from evidence.finding import Check
-from evidence.intervals import COMPLETE_COVERAGE, MARGIN_MS, QUARTER_HOUR_MS, SeriesIntervals, StateDurations
+from evidence.intervals import MARGIN_MS, QUARTER_HOUR_MS, SeriesIntervals, complete_values
 from evidence.plan import Period, Plan, load_plan
 from evidence.proof import GatewayRecords, Proof, prove
 from evidence.result import Evaluation
@@ -57,7 +56,6 @@ from wire.keys import VerifyingKey
 from wire.record import ZERO_HASH, Kind, Payload, open_record
 
 KEPT_DOSSIERS = 16
-_NUMBERS = ("first", "last", "minimum", "maximum", "sum", "mean", "increase", "coverage")
 
 
 @dataclass(frozen=True)
@@ -271,12 +269,12 @@ def _column_bytes(column: Sequence[Any]) -> bytes:
 
 def _make(connection: Connection, inputs: _Inputs) -> Dossier:
     plan = inputs.plan
-    table = _table(plan, inputs.sources)
+    intervals = {name: SeriesIntervals.from_lists(columns) for name, columns in inputs.sources.items()}
+    table = _table(plan, intervals)
     evaluation = evaluate(plan, table)
     results = {result.id: result for result in evaluation.kpis}
     gathered = [_gateway_records(connection, inputs, gateway) for gateway in inputs.keys]
     units = {source: series.unit for series in plan.series.values() for source in series.sources}
-    intervals = _stored_intervals(inputs.sources)
     return Dossier(
         plan=plan,
         plan_text=inputs.plan_text,
@@ -390,34 +388,6 @@ def _unchanged(connection: Connection, dossier: Dossier) -> bool:
     )
 
 
-def _stored_intervals(sources: Mapping[str, IntervalColumns]) -> dict[str, SeriesIntervals]:
-    return {
-        name: SeriesIntervals(
-            time_ms=np.asarray(columns.time_ms, dtype=np.int64),
-            count=np.asarray(columns.count, dtype=np.int64),
-            states=_states(columns.states),
-            **{column: np.asarray(getattr(columns, column), dtype=np.float64) for column in _NUMBERS},
-        )
-        for name, columns in sources.items()
-    }
-
-
-def _states(states: Sequence[Mapping[str, int] | None]) -> StateDurations | None:
-    if all(one is None for one in states):
-        return None
-    rows = sorted(
-        (index, _whole(state), _whole(ms)) for index, one in enumerate(states) for state, ms in (one or {}).items()
-    )
-    interval, value, duration_ms = np.asarray(rows, dtype=np.int64).reshape(-1, 3).T
-    return StateDurations(interval, value, duration_ms)
-
-
-def _whole(value: object) -> int:
-    """A state or its duration; what is no number becomes one that no record gives, so that the proof names it."""
-    text = str(value)
-    return int(text) if re.fullmatch(r"-?\d{1,18}", text) else -1
-
-
 def _periods(plan: Plan) -> list[tuple[str, Period]]:
     named = (("baseline", plan.baseline), ("blackout", plan.blackout), ("reporting", plan.reporting))
     return [(name, period) for name, period in named if period is not None]
@@ -427,21 +397,20 @@ def _span(plan: Plan) -> tuple[int, int]:
     return midnight_ms(plan.baseline.start, plan.zone), midnight_ms(plan.reporting.to, plan.zone)
 
 
-def _table(plan: Plan, sources: Mapping[str, IntervalColumns]) -> IntervalTable:
+def _table(plan: Plan, intervals: Mapping[str, SeriesIntervals]) -> IntervalTable:
     """The plan's series over its whole span; an interval that is missing or not complete is NaN."""
     from_ms, to_ms = _span(plan)
     times = range(from_ms, to_ms, QUARTER_HOUR_MS)
-    positions = {start: index for index, start in enumerate(times)}
     values: dict[str, list[float | None]] = {}
     for series in plan.series.values():
         for source in series.sources:
-            columns = sources[source]
-            known = getattr(columns, series.definition.aggregation.value)
-            column: list[float | None] = [None] * len(times)
-            for start, value, coverage in zip(columns.time_ms, known, columns.coverage, strict=True):
-                if coverage >= COMPLETE_COVERAGE and start in positions and value is not None and math.isfinite(value):
-                    column[positions[start]] = value
-            values[source] = column
+            kept = intervals[source]
+            known = complete_values(kept, series.definition.aggregation.value)
+            rows, misplaced = np.divmod(kept.time_ms - from_ms, QUARTER_HOUR_MS)
+            usable = (misplaced == 0) & (rows >= 0) & (rows < len(times)) & np.isfinite(known)
+            column = np.full(len(times), np.nan)
+            column[rows[usable]] = known[usable]
+            values[source] = column.tolist()
     return table_from_sources(plan, times, QUARTER_HOUR_MS, values)
 
 

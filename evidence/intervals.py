@@ -8,6 +8,7 @@ ends are readings rises by exactly ``(count at end - count at start) * scale``.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -115,7 +116,7 @@ class SeriesIntervals:
     def from_lists(cls, lists: IntervalLists) -> SeriesIntervals:
         """Intervals as a database keeps them: None where nothing exists, states as maps with text keys."""
         known = [(i, states) for i, states in enumerate(lists.states) if states is not None]
-        durations = sorted((i, int(state), ms) for i, states in known for state, ms in states.items())
+        durations = sorted((i, _whole(state), _whole(ms)) for i, states in known for state, ms in states.items())
         rows = np.array(durations, dtype=np.int64).reshape(-1, 3)
         return cls(
             time_ms=np.array(lists.time_ms, dtype=np.int64),
@@ -130,6 +131,12 @@ class SeriesIntervals:
             coverage=np.array(lists.coverage, dtype=np.float64),
             states=StateDurations(rows[:, 0], rows[:, 1], rows[:, 2]) if known else None,
         )
+
+
+def _whole(value: object) -> int:
+    """A state or its duration; what is no number becomes one that no record gives, so that a proof names it."""
+    text = str(value)
+    return int(text) if re.fullmatch(r"-?\d{1,18}", text) else -1
 
 
 @dataclass(frozen=True)

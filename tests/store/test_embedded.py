@@ -141,6 +141,16 @@ def test_a_data_directory_may_lie_deeper_than_a_socket_path_can_say(tmp_path: Pa
     assert not socket_directory.exists()
 
 
+def test_the_temporary_directory_may_be_closed_to_the_user_of_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    monkeypatch.setattr("tempfile.tempdir", str(closed))
+    with EmbeddedPostgres(tmp_path / ("d" * 100) / "postgres") as server, connect(server.url) as conn:
+        assert conn.execute("SELECT 1").fetchone() == (1,)
+
+
 def test_a_directory_in_use_is_refused(
     server: EmbeddedPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

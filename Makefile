@@ -6,6 +6,8 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 ARGS   ?=
 ONLY   ?=
+# Most tests wait for a server or a time-out of their own: twice as many at once as there are cores.
+JOBS   ?= $(shell echo $$((2 * $$(nproc))))
 
 .PHONY: setup demo test lint bench soak browser registry clean
 
@@ -22,7 +24,7 @@ demo: setup
 	@exec $(BIN)/shopfloor demo $(ARGS)
 
 test: setup
-	$(BIN)/python -m pytest -q $(ARGS)
+	$(BIN)/python -m pytest -q -n $(JOBS) $(ARGS)
 
 soak: setup
 	$(BIN)/python -m pytest -q -m soak $(ARGS)

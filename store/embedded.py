@@ -179,7 +179,9 @@ class EmbeddedPostgres:
         if len(os.fsencode(self._cluster / f".s.PGSQL.{_PORT}")) <= _SOCKET_PATH_BYTES:
             return self._cluster
         name = hashlib.sha256(os.fsencode(self._directory)).hexdigest()[:16]
-        return _open_to_all(Path(tempfile.gettempdir()), Path("/tmp"), Path("/dev/shm")) / f"shopfloor-{name}"  # noqa: S108
+        places = [Path(directory) / f"shopfloor-{name}" for directory in (tempfile.gettempdir(), "/tmp", "/dev/shm")]  # noqa: S108
+        user = _server_user()
+        return next(filter(user.may_pass, places), places[0])
 
     def _socket_directory(self, user: _User) -> str:
         place = self._socket_place()
@@ -348,14 +350,6 @@ def _reachable(installation: Path, version: str, user: _User) -> Path:
         except OSError:  # another process was faster
             shutil.rmtree(unfinished)
     return copy / package.name / installation.name
-
-
-def _open_to_all(*places: Path) -> Path:
-    """Return the first place that every user can get to, or the first one: the server need not run as we do."""
-    for place in places:
-        if all(one.stat().st_mode & stat.S_IXOTH for one in (place, *place.parents) if one.exists()):
-            return place
-    return places[0]
 
 
 def _processes_in(directory: Path) -> list[int]:

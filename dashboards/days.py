@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from evidence.baseline_model import FittedModel
+from evidence.baseline_model import Conditions, FittedModel
 from evidence.days import PeriodDays, period_days
 from evidence.kpi import KpiPlan
 from evidence.kpis.adjusted_saving import AdjustedSaving, SavingModel
@@ -115,12 +115,12 @@ def day_table(plan: Plan, kpi: KpiPlan, result: KpiResult, table: IntervalTable)
         return DayTable(kpi.id, "", None, {}, (), None)
     spans = {"baseline": plan.baseline, "blackout": plan.blackout, "reporting": plan.reporting}
     periods = {name: period_days(table, span, names) for name, span in spans.items() if span is not None}
-    learnt = _learnt(kpi, periods["baseline"]) if isinstance(kpi, AdjustedSaving) else None
+    learnt = _learnt(plan, kpi, periods["baseline"]) if isinstance(kpi, AdjustedSaving) else None
     days: list[Day] = []
     for name, period in periods.items():
         # A ratio adds up what was measured; a model speaks of whole days. The file shows what the figure was made of.
         values = {series: _day_values(period, series, whole=isinstance(kpi, AdjustedSaving)) for series in names}
-        bands = _bands(kpi, result, learnt, period) if name != "blackout" else {}
+        bands = _bands(plan, kpi, result, learnt, period) if name != "blackout" else {}
         days += _days(name, period, values, bands, None if name != "reporting" else kpi.target_change)
     output = next((name for name in names if plan.series[name].definition.production), None)
     return DayTable(
@@ -139,9 +139,8 @@ class _Band:
     half_width: float | None
 
 
-def _learnt(kpi: AdjustedSaving, baseline: PeriodDays) -> FittedModel | None:
-    conditions = {name: baseline.used_values(name) for name in kpi.variables}
-    return MODELS[kpi.model].learn(conditions, baseline.used_values(kpi.energy))
+def _learnt(plan: Plan, kpi: AdjustedSaving, baseline: PeriodDays) -> FittedModel | None:
+    return MODELS[kpi.model].learn(kpi.conditions(plan, baseline), baseline.used_values(kpi.energy))
 
 
 def _day_values(period: PeriodDays, series: str, *, whole: bool) -> dict[int, float]:
@@ -149,7 +148,9 @@ def _day_values(period: PeriodDays, series: str, *, whole: bool) -> dict[int, fl
     return dict(zip(np.flatnonzero(period.used).tolist(), values.tolist(), strict=True))
 
 
-def _bands(kpi: KpiPlan, result: KpiResult, learnt: FittedModel | None, period: PeriodDays) -> dict[int, _Band]:
+def _bands(
+    plan: Plan, kpi: KpiPlan, result: KpiResult, learnt: FittedModel | None, period: PeriodDays
+) -> dict[int, _Band]:
     """The model on each used day, and half the prediction interval of that day's energy.
 
     Half width = t s sqrt(1 + (n/n') x (X'X)^-1 x'), the textbook interval of a single new observation with t and n' of
@@ -157,7 +158,7 @@ def _bands(kpi: KpiPlan, result: KpiResult, learnt: FittedModel | None, period: 
     """
     if learnt is None or not isinstance(kpi, AdjustedSaving) or not isinstance(result.model, SavingModel):
         return {}
-    design = learnt.design({name: period.used_values(name) for name in kpi.variables}, period.n_used)
+    design = learnt.design(kpi.conditions(plan, period))
     adjusted = design @ learnt.fit.coefficients
     half_widths: Sequence[float | None] = [None] * period.n_used
     t, n_effective = result.model.t, result.model.n_effective
@@ -199,11 +200,12 @@ def _days(
 def _line(
     learnt: FittedModel | None, baseline: PeriodDays, output: str | None
 ) -> tuple[tuple[float, float], ...] | None:
-    if learnt is None or output is None:
+    if learnt is None or output is None or learnt.by_calendar:
         return None
     means = {term.variable: baseline.used_values(term.variable).mean() for term in learnt.terms if term.variable}
     measured = baseline.used_values(output)
     outputs = np.linspace(float(measured.min()), float(measured.max()), LINE_POINTS)
     variables = {name: np.full(LINE_POINTS, mean) for name, mean in means.items()} | {output: outputs}
-    energies = learnt.design(variables, LINE_POINTS) @ learnt.fit.coefficients
+    ordinals = np.zeros(LINE_POINTS, dtype=np.int64)
+    energies = learnt.design(Conditions(ordinals, variables)) @ learnt.fit.coefficients
     return tuple(zip(outputs.tolist(), energies.tolist(), strict=True))

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 from pydantic import field_validator
 
 from evidence import reasons
-from evidence.baseline_model import FittedModel
+from evidence.baseline_model import Conditions, FittedModel
 from evidence.days import PeriodDays, period_days
 from evidence.kpi import KpiPlan, Problem, energy_problem, series_problem
 from evidence.models import MODELS
@@ -169,6 +168,9 @@ class AdjustedSaving(KpiPlan):
                 yield where, f"'{name}' is the energy to be explained; it cannot explain itself"
             elif name in self.variables[:position]:
                 yield where, f"'{name}' stands twice; keep one"
+        known = all(name in series for name in self.variables)
+        if known and MODELS[self.model].needs_temperature and self._temperature(series) is None:
+            yield ("model",), f"'{self.model}' needs an outdoor temperature; name a series of quantity temperature"
 
     def evaluate(self, plan: Plan, table: IntervalTable) -> KpiResult:
         """Learn, compare, bound, decide."""
@@ -201,6 +203,19 @@ class AdjustedSaving(KpiPlan):
             model=self._model(plan.series, study, determined=interval is not None),
         )
 
+    def conditions(self, plan: Plan, days: PeriodDays) -> Conditions:
+        """What drives the energy on the used days of a period."""
+        temperature = self._temperature(plan.series)
+        return Conditions(
+            ordinals=days.used_ordinals,
+            variables={name: days.used_values(name) for name in self.variables},
+            temperature=temperature,
+            temperature_unit="" if temperature is None else plan.series[temperature].unit,
+        )
+
+    def _temperature(self, series: Mapping[str, SeriesPlan]) -> str | None:
+        return next((name for name in self.variables if series[name].quantity == "temperature"), None)
+
     def _variable_reasons(self, series: Mapping[str, SeriesPlan]) -> list[Reason]:
         found = []
         if not any(series[name].definition.production for name in self.variables):
@@ -214,12 +229,11 @@ class AdjustedSaving(KpiPlan):
         names = [self.energy, *self.variables]
         baseline = period_days(table, plan.baseline, names)
         reporting = period_days(table, plan.reporting, names)
-        before = {name: baseline.used_values(name) for name in self.variables}
-        after = {name: reporting.used_values(name) for name in self.variables}
+        before, after = self.conditions(plan, baseline), self.conditions(plan, reporting)
         learnt = MODELS[self.model].learn(before, baseline.used_values(self.energy))
         comparison = None
         if learnt is not None and reporting.n_used:
-            design = learnt.design(after, reporting.n_used)
+            design = learnt.design(after)
             comparison = _Comparison(
                 predicted=design @ learnt.fit.coefficients,
                 measured=reporting.used_values(self.energy),
@@ -228,7 +242,10 @@ class AdjustedSaving(KpiPlan):
                 ),
             )
         comparable = baseline.n_used > 1 and reporting.n_used > 0
-        ranges = (_range(name, plan.series[name].unit, before[name], after[name]) for name in self.variables)
+        ranges = (
+            _range(name, plan.series[name].unit, before.variables[name], after.variables[name])
+            for name in self.variables
+        )
         return _Study(baseline, reporting, tuple(ranges) if comparable else (), learnt, comparison)
 
     def _model_reasons(self, series: Mapping[str, SeriesPlan], study: _Study) -> Iterator[Reason]:
@@ -288,7 +305,7 @@ class AdjustedSaving(KpiPlan):
             learnt.terms, fit.coefficients.tolist(), fit.standard_errors.tolist(), fit.p_values.tolist(), strict=True
         )
         for term, value, error, p_value in rows:
-            unit = energy_unit
+            unit = f"{energy_unit}/{term.per}" if term.per else energy_unit
             if term.variable is not None:
                 variable = series[term.variable]
                 # An increment is a day's increment: the days cancel. A mean does not depend on how long it is taken.
@@ -354,7 +371,7 @@ def _gate_reasons(learnt: FittedModel) -> Iterator[Reason]:
     by_variable = {
         term.name: p for term, p in zip(learnt.terms, fit.p_values.tolist(), strict=True) if term.variable is not None
     }
-    smallest = float(np.min(list(by_variable.values())))
+    smallest = min(by_variable.values(), default=0.0)
     if smallest >= MAXIMUM_BEST_VARIABLE_P:
         yield reasons.no_significant_variable(smallest, MAXIMUM_BEST_VARIABLE_P)
     for name, p in by_variable.items():

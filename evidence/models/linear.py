@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from evidence.baseline_model import BaselineModel, FittedModel, Term
+from evidence.baseline_model import BaselineModel, Conditions, FittedModel, Term
 from evidence.regression import LeastSquares, fit_least_squares
 from evidence.table import FloatArray
 
@@ -19,8 +19,9 @@ class FittedLinear(FittedModel):
         self.fit = fit
         self.terms = (Term("intercept", None), *(Term(name, name) for name in variables))
 
-    def design(self, variables: Mapping[str, FloatArray], days: int) -> FloatArray:
-        return _design({term.variable: variables[term.variable] for term in self.terms if term.variable}, days)
+    def design(self, conditions: Conditions) -> FloatArray:
+        values = {term.variable: conditions.variables[term.variable] for term in self.terms if term.variable}
+        return _design(values, conditions.n)
 
 
 class LinearModel(BaselineModel):
@@ -28,9 +29,9 @@ class LinearModel(BaselineModel):
 
     name: ClassVar[str] = "linear"
 
-    def learn(self, variables: Mapping[str, FloatArray], energy: FloatArray) -> FittedLinear | None:
-        fit = fit_least_squares(_design(variables, len(energy)), energy)
-        return None if fit is None else FittedLinear(fit, tuple(variables))
+    def learn(self, conditions: Conditions, energy: FloatArray) -> FittedLinear | None:
+        fit = fit_least_squares(_design(conditions.variables, conditions.n), energy)
+        return None if fit is None else FittedLinear(fit, tuple(conditions.variables))
 
 
 def _design(variables: Mapping[str, FloatArray], days: int) -> FloatArray:

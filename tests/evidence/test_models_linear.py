@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from evidence.baseline_model import Conditions
 from evidence.models import MODELS
 from evidence.regression import LeastSquares, fit_least_squares
 
@@ -20,6 +21,10 @@ def sample(seed: int, n: int = 40, columns: int = 2) -> tuple[np.ndarray, np.nda
     random = np.random.default_rng(seed)
     design = np.column_stack([np.ones(n), random.normal(1000, 300, (n, columns))])
     return design, design @ random.normal(0, 1, columns + 1) + random.normal(0, 50, n)
+
+
+def conditions(variables: dict[str, np.ndarray]) -> Conditions:
+    return Conditions(np.arange(len(next(iter(variables.values())))), variables)
 
 
 def fitted(design: np.ndarray, observed: np.ndarray) -> LeastSquares:
@@ -88,10 +93,10 @@ def test_undetermined_coefficients_are_refused(design: np.ndarray) -> None:
 def test_the_model_is_driven_in_the_order_it_was_learnt() -> None:
     variables = {"output": np.array([1.0, 2.0, 3.0, 5.0]), "temperature": np.array([4.0, 1.0, 0.0, 2.0])}
     energy = 10 + 2 * variables["output"] + 3 * variables["temperature"]
-    learnt = MODELS["linear"].learn(variables, energy)
+    learnt = MODELS["linear"].learn(conditions(variables), energy)
     assert learnt is not None
     assert [term.name for term in learnt.terms] == ["intercept", "output", "temperature"]
-    design = learnt.design({"temperature": np.array([1.0]), "output": np.array([100.0])}, 1)
+    design = learnt.design(conditions({"temperature": np.array([1.0]), "output": np.array([100.0])}))
     assert (design @ learnt.fit.coefficients).tolist() == pytest.approx([213.0])
 
 
@@ -108,7 +113,9 @@ def test_verifi_coefficients(shared_data: Path) -> None:
             name: np.array([float(month[column]) for month in months])
             for name, column in zip(expected["predictors"], ("x1", "x2"), strict=True)
         }
-        learnt = MODELS["linear"].learn(variables, np.array([float(month["energy_mmbtu"]) for month in months]))
+        learnt = MODELS["linear"].learn(
+            conditions(variables), np.array([float(month["energy_mmbtu"]) for month in months])
+        )
         assert learnt is not None
         np.testing.assert_allclose(learnt.fit.coefficients, expected["coef"], rtol=1e-9)
         assert learnt.fit.r2 == pytest.approx(expected["R2"], abs=1e-9)

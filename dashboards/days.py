@@ -16,7 +16,6 @@ from evidence.days import PeriodDays, period_days
 from evidence.kpi import KpiPlan
 from evidence.kpis.adjusted_saving import AdjustedSaving, SavingModel
 from evidence.kpis.energy_intensity import EnergyIntensity
-from evidence.models import MODELS
 from evidence.plan import Plan
 from evidence.result import KpiResult
 from evidence.table import IntervalTable
@@ -140,7 +139,7 @@ class _Band:
 
 
 def _learnt(plan: Plan, kpi: AdjustedSaving, baseline: PeriodDays) -> FittedModel | None:
-    return MODELS[kpi.model].learn(kpi.conditions(plan, baseline), baseline.used_values(kpi.energy))
+    return kpi.learn(plan, baseline).model
 
 
 def _day_values(period: PeriodDays, series: str, *, whole: bool) -> dict[int, float]:

@@ -31,6 +31,10 @@ class TableError(EvidenceError):
         super().__init__("\n".join(problems))
 
 
+class TrialError(EvidenceError):
+    """A model is to be tried that does not exist, or that the plan has no use for."""
+
+
 class ColumnsError(EvidenceError):
     """A series is asked of a frame that does not hold its registers."""
 

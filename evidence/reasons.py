@@ -254,3 +254,12 @@ def baseline_shorter_than_year(days: int) -> Reason:
         f"The baseline has {days} days, less than a year (CalTRACK 2.0 asks for 365): it has not seen every season.",
         f"基准期为 {days} 天，不足一年（CalTRACK 2.0 要求 365 天）：未覆盖的季节没有得到检验。",
     )
+
+
+def model_not_of_plan(planned: str, tried: str) -> Reason:
+    """The figure comes from a model that was tried afterwards."""
+    return _warning(
+        "model_not_of_plan",
+        f"The model '{tried}' differs from the plan's '{planned}': this figure is a trial and proves nothing.",
+        f"所用模型“{tried}”与方案规定的“{planned}”不同：该结果仅供试算，不能作为证据。",
+    )

@@ -67,6 +67,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="table: column 'time' (start of the interval), then one column a series of the plan",
     )
     evaluate.add_argument(
+        "--model",
+        metavar="NAME",
+        help="try another baseline model than the plan's, or auto; the result then says that it is not the plan's",
+    )
+    evaluate.add_argument(
         "--json", metavar="FILE", help="write the whole result as JSON to FILE, or to standard output: -"
     )
     evaluate.add_argument("--language", choices=("en", "zh"), default="en", help="language of the readable output")
@@ -88,10 +93,11 @@ def _evaluate(options: argparse.Namespace) -> int:
     from evidence.evaluate import evaluate
     from evidence.plan import load_plan
     from evidence.table import read_csv
+    from evidence.trial import evaluate_with_model
 
     plan = load_plan(_read(options.plan), options.plan)
     table = read_csv(_read(options.data), plan, source=str(options.data))
-    evaluation = evaluate(plan, table)
+    evaluation = evaluate(plan, table) if options.model is None else evaluate_with_model(plan, table, options.model)
     if options.json is not None:
         text = json.dumps(evaluation.to_json(), ensure_ascii=False, indent=2) + "\n"
         if options.json == "-":

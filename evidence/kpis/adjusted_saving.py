@@ -17,6 +17,7 @@ from evidence import reasons
 from evidence.baseline_model import Conditions, FittedModel
 from evidence.days import PeriodDays, period_days
 from evidence.kpi import KpiPlan, Problem, energy_problem, series_problem
+from evidence.model_choice import Judged, judge
 from evidence.models import MODELS
 from evidence.quantities import Aggregation
 from evidence.result import Coverage, DayUse, KpiModel, KpiResult, Reason, ResultModel, VariableRange
@@ -29,6 +30,9 @@ from wire.document import suggestion
 if TYPE_CHECKING:
     from evidence.plan import Plan, SeriesPlan
     from evidence.table import IntervalTable
+
+AUTOMATIC = "auto"
+"""In a plan: the model is chosen by the rule of `evidence.model_choice`, and the runners-up are shown."""
 
 MINIMUM_BASELINE_DAYS = 28
 """Four weeks: every weekday is seen four times."""
@@ -54,6 +58,18 @@ class Coefficient(ResultModel):
     p_value: float
 
 
+class ModelCandidate(ResultModel):
+    """A model that the choice looked at: CV(RMSE) on weeks left out of its learning, and that of its fit on all days.
+
+    Both are None for a model that the days do not determine.
+    """
+
+    name: str
+    p: int | None
+    cv_rmse_left_out: float | None
+    cv_rmse: float | None
+
+
 class SavingDay(ResultModel):
     """One used day: measured energy, and what the baseline model says for the day's conditions."""
 
@@ -67,12 +83,14 @@ class SavingDay(ResultModel):
 class SavingModel(KpiModel):
     """The baseline model and its goodness. Energies are in ``energy_unit``; fields are None where undefined.
 
+    ``candidates`` are the models that were weighed, the chosen one first, when the plan leaves the choice to us.
     ``n`` baseline days, ``p`` coefficients, ``m`` reporting days. ``residuals`` are those of the baseline days,
     measured minus fitted. ``saving`` is avoided energy, positive = less was used; ``standard_error`` and ``half_width``
     are of the saving, and there is no half width where there is no interval.
     """
 
     kind: str
+    candidates: tuple[ModelCandidate, ...]
     energy: str
     energy_unit: str
     variables: tuple[str, ...]
@@ -133,13 +151,22 @@ class _Comparison:
 
 
 @dataclass(frozen=True)
+class Learnt:
+    """The model a KPI goes on with; None when the days do not determine it. ``candidates`` are as in the result."""
+
+    name: str
+    model: FittedModel | None
+    candidates: tuple[ModelCandidate, ...]
+
+
+@dataclass(frozen=True)
 class _Study:
     """Days, model and comparison of one evaluation, as far as the data carry."""
 
     baseline: PeriodDays
     reporting: PeriodDays
     ranges: tuple[VariableRange, ...]
-    learnt: FittedModel | None
+    learnt: Learnt
     comparison: _Comparison | None
 
 
@@ -154,8 +181,8 @@ class AdjustedSaving(KpiPlan):
     @field_validator("model")
     @classmethod
     def _known_model(cls, model: str) -> str:
-        if model not in MODELS:
-            raise ValueError(f"unknown model{suggestion(model, list(MODELS))}")
+        if model not in (*MODELS, AUTOMATIC):
+            raise ValueError(f"unknown model{suggestion(model, [*MODELS, AUTOMATIC])}")
         return model
 
     def problems(self, series: Mapping[str, SeriesPlan]) -> Iterator[Problem]:
@@ -169,7 +196,8 @@ class AdjustedSaving(KpiPlan):
             elif name in self.variables[:position]:
                 yield where, f"'{name}' stands twice; keep one"
         known = all(name in series for name in self.variables)
-        if known and MODELS[self.model].needs_temperature and self._temperature(series) is None:
+        needed = self.model != AUTOMATIC and MODELS[self.model].needs_temperature
+        if known and needed and self._temperature(series) is None:
             yield ("model",), f"'{self.model}' needs an outdoor temperature; name a series of quantity temperature"
 
     def evaluate(self, plan: Plan, table: IntervalTable) -> KpiResult:
@@ -213,6 +241,15 @@ class AdjustedSaving(KpiPlan):
             temperature_unit="" if temperature is None else plan.series[temperature].unit,
         )
 
+    def learn(self, plan: Plan, baseline: PeriodDays) -> Learnt:
+        """Learn the plan's model from the used days of the baseline, or choose one by `evidence.model_choice`."""
+        conditions, energy = self.conditions(plan, baseline), baseline.used_values(self.energy)
+        if self.model != AUTOMATIC:
+            return Learnt(self.model, MODELS[self.model].learn(conditions, energy), ())
+        judged = judge(MODELS, conditions, energy)
+        candidates = tuple(_candidate(one) for one in judged)
+        return Learnt(judged[0].name, judged[0].learnt, candidates)
+
     def _temperature(self, series: Mapping[str, SeriesPlan]) -> str | None:
         return next((name for name in self.variables if series[name].quantity == "temperature"), None)
 
@@ -230,15 +267,19 @@ class AdjustedSaving(KpiPlan):
         baseline = period_days(table, plan.baseline, names)
         reporting = period_days(table, plan.reporting, names)
         before, after = self.conditions(plan, baseline), self.conditions(plan, reporting)
-        learnt = MODELS[self.model].learn(before, baseline.used_values(self.energy))
+        learnt = self.learn(plan, baseline)
         comparison = None
-        if learnt is not None and reporting.n_used:
-            design = learnt.design(after)
+        if learnt.model is not None and reporting.n_used:
+            design = learnt.model.design(after)
             comparison = _Comparison(
-                predicted=design @ learnt.fit.coefficients,
+                predicted=design @ learnt.model.fit.coefficients,
                 measured=reporting.used_values(self.energy),
                 uncertainty=prediction_sum_uncertainty(
-                    learnt.fit, baseline.used_ordinals, design, reporting.used_ordinals, confidence=self.confidence
+                    learnt.model.fit,
+                    baseline.used_ordinals,
+                    design,
+                    reporting.used_ordinals,
+                    confidence=self.confidence,
                 ),
             )
         comparable = baseline.n_used > 1 and reporting.n_used > 0
@@ -249,7 +290,7 @@ class AdjustedSaving(KpiPlan):
         return _Study(baseline, reporting, tuple(ranges) if comparable else (), learnt, comparison)
 
     def _model_reasons(self, series: Mapping[str, SeriesPlan], study: _Study) -> Iterator[Reason]:
-        learnt, comparison = study.learnt, study.comparison
+        learnt, comparison = study.learnt.model, study.comparison
         if learnt is None:
             yield reasons.coefficients_undetermined(self.variables)
             return
@@ -265,12 +306,13 @@ class AdjustedSaving(KpiPlan):
         yield from _range_reasons(study.ranges, study.reporting)
 
     def _model(self, series: Mapping[str, SeriesPlan], study: _Study, *, determined: bool) -> SavingModel:
-        learnt, comparison = study.learnt, study.comparison
+        learnt, comparison = study.learnt.model, study.comparison
         fit = None if learnt is None else learnt.fit
         uncertainty = None if comparison is None else comparison.uncertainty
         f, f_p_value = (None, None) if fit is None else fit.f_test
         return SavingModel(
-            kind=self.model,
+            kind=study.learnt.name,
+            candidates=study.learnt.candidates,
             days=DayUse(baseline=study.baseline.use(), reporting=study.reporting.use()),
             energy=self.energy,
             energy_unit=series[self.energy].unit,
@@ -314,6 +356,16 @@ class AdjustedSaving(KpiPlan):
             yield Coefficient(name=term.name, value=value, unit=unit, standard_error=error, p_value=p_value)
 
 
+def _candidate(judged: Judged) -> ModelCandidate:
+    fit = None if judged.learnt is None else judged.learnt.fit
+    return ModelCandidate(
+        name=judged.name,
+        p=None if fit is None else fit.p,
+        cv_rmse_left_out=judged.cv_rmse_left_out,
+        cv_rmse=None if fit is None else fit.cv_rmse,
+    )
+
+
 def _range(name: str, unit: str, before: FloatArray, after: FloatArray) -> VariableRange:
     return VariableRange(
         name=name,
@@ -343,8 +395,8 @@ def _range_reasons(ranges: tuple[VariableRange, ...], reporting: PeriodDays) -> 
 
 
 def _daily(study: _Study) -> Iterator[SavingDay]:
-    if study.learnt is not None:
-        fit = study.learnt.fit
+    if study.learnt.model is not None:
+        fit = study.learnt.model.fit
         yield from _saving_days("baseline", study.baseline.used_days, fit.observed, fit.observed - fit.residuals)
     if study.comparison is not None:
         measured, predicted = study.comparison.measured, study.comparison.predicted

@@ -62,6 +62,14 @@ class AnswerFrame:
                 yield time_ms, status, None
 
 
+def request_of_entry(request: bytes, entry_byte: int, entry: int) -> bytes:
+    """Return what entry number ``entry`` of stored readings is asked for by, ``request`` being that of entry 1.
+
+    The byte at ``entry_byte`` counts the entries; it may not come to more than 255.
+    """
+    return bytes([*request[:entry_byte], request[entry_byte] + entry - 1, *request[entry_byte + 1 :]])
+
+
 class AnswerFrameBuilder:
     """Collects answers to one request until a record is closed."""
 

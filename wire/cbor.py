@@ -42,43 +42,50 @@ def decode(data: bytes) -> Any:
 
 
 class _Decoder:
-    __slots__ = ("data", "items", "position")
+    __slots__ = ("data", "end", "items", "position")
 
     def __init__(self, data: bytes) -> None:
         self.data = data
+        self.end = len(data)
         self.position = 0
         self.items = 0
 
-    def item(self, depth: int) -> Any:
+    def item(self, depth: int) -> Any:  # noqa: PLR0911 - one for each kind of item
+        # Every record that a server admits passes here item by item: what is needed most is written out, not called.
         self.items += 1
         if self.items > MAXIMUM_ITEMS:
             raise RecordError("too-many-items", f"more than {MAXIMUM_ITEMS} data items")
-        major, additional = self._initial_byte()
+        position = self.position
+        if position >= self.end:
+            raise RecordError("truncated", f"the data ends at byte {position}, where another item should begin")
+        byte = self.data[position]
+        self.position = position + 1
+        if byte < 24:
+            return byte
+        major, argument = byte >> 5, byte & 0x1F
         if major == _SIMPLE_OR_FLOAT:
-            return self._simple_or_float(additional)
-        argument = self._argument(additional)
-        if major in (_UNSIGNED, _NEGATIVE):
-            return argument if major == _UNSIGNED else -1 - argument
-        if major in (_BYTES, _TEXT):
-            return self._take(argument) if major == _BYTES else self._text(argument)
+            return self._simple_or_float(argument)
+        if argument >= 24:
+            argument = self._argument(argument)
+        if major == _UNSIGNED:
+            return argument
+        if major == _BYTES:
+            return self._take(argument)
+        if major == _NEGATIVE:
+            return -1 - argument
+        if major == _TEXT:
+            return self._text(argument)
         if major == _TAG:
             raise RecordError("not-canonical", f"tag {argument} at byte {self.position}: records carry no tags inside")
         if depth >= MAXIMUM_DEPTH:
             raise RecordError("too-deep", f"arrays and maps are nested deeper than {MAXIMUM_DEPTH}")
         if major == _MAP:
             return self._map(self._count(argument, 2), depth + 1)
-        return [self.item(depth + 1) for _ in range(self._count(argument, 1))]
-
-    def _initial_byte(self) -> tuple[int, int]:
-        if self.position >= len(self.data):
-            raise RecordError("truncated", f"the data ends at byte {self.position}, where another item should begin")
-        byte = self.data[self.position]
-        self.position += 1
-        return byte >> 5, byte & 0x1F
+        item, depth = self.item, depth + 1
+        return [item(depth) for _ in range(self._count(argument, 1))]
 
     def _argument(self, additional: int) -> int:
-        if additional < 24:
-            return additional
+        """Return the argument that stands in the bytes after the first one."""
         if additional > 27:
             raise RecordError("not-canonical", f"indefinite or reserved length at byte {self.position - 1}")
         value = int.from_bytes(self._take(1 << (additional - 24)), "big")
@@ -88,14 +95,14 @@ class _Decoder:
 
     def _take(self, count: int) -> bytes:
         end = self.position + count
-        if end > len(self.data):
+        if end > self.end:
             raise RecordError("truncated", f"{count} bytes should follow byte {self.position}, the data ends before")
         taken = self.data[self.position : end]
         self.position = end
         return taken
 
     def _count(self, count: int, items_each: int) -> int:
-        if count * items_each > len(self.data) - self.position:
+        if count * items_each > self.end - self.position:
             raise RecordError("truncated", f"{count} elements are announced at byte {self.position}, fewer can follow")
         return count
 
@@ -110,16 +117,17 @@ class _Decoder:
     def _map(self, count: int, depth: int) -> dict[Any, Any]:
         result: dict[Any, Any] = {}
         previous = b""
+        item, data = self.item, self.data
         for _ in range(count):
             start = self.position
-            key = self.item(depth)
-            encoded = self.data[start : self.position]
+            key = item(depth)
+            encoded = data[start : self.position]
             if encoded <= previous:
                 raise RecordError("not-canonical", f"map keys at byte {start} are not in strictly rising order")
-            if not isinstance(key, int | str) or isinstance(key, bool):
+            if type(key) is not int and type(key) is not str:
                 raise RecordError("not-cbor", f"the map key at byte {start} is neither an integer nor a text")
             previous = encoded
-            result[key] = self.item(depth)
+            result[key] = item(depth)
         return result
 
     def _simple_or_float(self, additional: int) -> Any:

@@ -8,13 +8,14 @@ fit is each record looked at by itself, to name the one that is wrong.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from wire.errors import RecordError
 from wire.event import Event, Gap
 from wire.keys import SigningKey, VerifyingKey
 from wire.record import BOOT_ID_LENGTH, ZERO_HASH, Body, ClockState, Kind, Payload, Record, open_record, sign_record
+from wire.rotation import KeyHistory, rotates_key
 
 
 class ChainWriter:
@@ -85,7 +86,8 @@ class RunResult:
     """What a check of a run found.
 
     ``records``: those proven authentic, in order. ``faults``: empty when all is well. ``gaps``: signed gaps that the
-    run uses. ``seq`` and ``hash``: the end of the run, from which the next one continues.
+    run uses. ``seq`` and ``hash``: the end of the run, from which the next one continues. ``keys``: those that the run
+    was checked with, and those that it hands over to.
     """
 
     records: list[Record] = field(default_factory=list)
@@ -93,6 +95,7 @@ class RunResult:
     gaps: list[Gap] = field(default_factory=list)
     seq: int = 0
     hash: bytes = ZERO_HASH
+    keys: KeyHistory | None = None
 
     @property
     def intact(self) -> bool:
@@ -102,7 +105,7 @@ class RunResult:
 
 def verify_run(
     datas: Sequence[bytes],
-    key: VerifyingKey,
+    key: VerifyingKey | KeyHistory,
     *,
     gateway: str,
     prev_seq: int = 0,
@@ -112,14 +115,16 @@ def verify_run(
 ) -> RunResult:
     """Check records that should follow each other, beginning behind ``prev_seq`` with hash ``prev_hash``.
 
-    ``datas`` are in order of seq. ``prev_hash`` ``None`` means that the hash before the run is not known: the run then
-    vouches for itself only. ``seqs`` are the numbers under which the records are kept, to name one that cannot even be
-    decoded. ``gaps`` are declared gaps known from elsewhere; those declared by authentic records of the run count too.
+    ``datas`` are in order of seq. ``key`` is what signs at the beginning; where a record of the run hands over to
+    another key, that one signs from there on. ``prev_hash`` ``None`` means that the hash before the run is not known:
+    the run then vouches for itself only. ``seqs`` are the numbers under which the records are kept, to name one that
+    cannot even be decoded. ``gaps`` are declared gaps known from elsewhere; those declared by authentic records of the
+    run count too.
     Nothing is raised: whatever is wrong is in the result's ``faults``.
     """
     names = list(seqs) if seqs is not None else [prev_seq + 1 + index for index in range(len(datas))]
-    result = RunResult(seq=prev_seq, hash=ZERO_HASH if prev_hash is None else prev_hash)
-    opened = _open_all(datas, key, gateway, names, result)
+    result = RunResult(seq=prev_seq, hash=ZERO_HASH if prev_hash is None else prev_hash, keys=KeyHistory.of(key))
+    opened = _open_all(datas, KeyHistory.of(key), gateway, names, result)
     known_gaps = {gap.first: gap for gap in gaps}
     for record in opened:
         if record is not None and isinstance(record.payload.body, Event) and record.payload.body.name == "gap":
@@ -142,40 +147,44 @@ def verify_run(
 
 
 def _open_all(
-    datas: Sequence[bytes], key: VerifyingKey, gateway: str, names: Sequence[int], result: RunResult
+    datas: Sequence[bytes], keys: KeyHistory, gateway: str, names: Sequence[int], result: RunResult
 ) -> list[Record | None]:
     """Open every record; ``None`` stands for one that is not authentic, which is then among the faults."""
-    linked = _open_linked(datas, key, gateway)
+    linked = _open_linked(datas, keys, gateway)
     if linked is not None:
-        return list(linked)
+        records, result.keys = linked
+        return list(records)
     opened: list[Record | None] = []
     for name, data in zip(names, datas, strict=True):
         try:
-            record = open_record(data, key)
+            record = keys.open(data)
             if record.payload.gateway != gateway:
                 raise RecordError("foreign-gateway", f"it is a record of {record.payload.gateway}, not of {gateway}")
+            keys = keys.through(record)
         except RecordError as error:
             result.faults.append(ChainFault(name, error.fault, str(error).removeprefix(f"{error.fault}: ")))
             opened.append(None)
         else:
             opened.append(record)
+    result.keys = keys
     return opened
 
 
-def _open_linked(datas: Sequence[bytes], key: VerifyingKey, gateway: str) -> list[Record] | None:
-    """Open a run by its hashes and one signature; ``None`` when that is not enough to vouch for every record."""
+def _open_linked(datas: Sequence[bytes], keys: KeyHistory, gateway: str) -> tuple[list[Record], KeyHistory] | None:
+    """Open a run by its hashes and one signature a key; ``None`` when that is not enough to vouch for every record."""
     records: list[Record] = []
     try:
-        for data in datas:
+        for index, data in enumerate(datas):
             record = open_record(data, None)
             if record.payload.gateway != gateway or (records and record.payload.prev != records[-1].hash):
                 return None
             records.append(record)
-        if datas:
-            open_record(datas[-1], key)
+            if index == len(datas) - 1 or rotates_key(record):
+                open_record(data, keys.at(record.seq))
+                keys = keys.through(record)
     except RecordError:
         return None
-    return records
+    return records, keys
 
 
 def _follow(record: Record, link_known: bool, gaps: dict[int, Gap], result: RunResult) -> None:
@@ -191,9 +200,32 @@ def _follow(record: Record, link_known: bool, gaps: dict[int, Gap], result: RunR
             result.faults.append(ChainFault(payload.seq, "prev-mismatch", text))
     else:
         first, last = result.seq + 1, payload.seq - 1
-        gap = gaps.get(first)
-        if gap is None or gap.last != last or gap.hash != payload.prev or (link_known and gap.before != result.hash):
+        explaining = _explain(first, last, result.hash if link_known else None, payload.prev, gaps)
+        if explaining is None:
             text = f"records {first} to {last} are missing and no signed gap explains it"
             result.faults.append(ChainFault(first, "seq-gap", text))
         else:
-            result.gaps.append(gap)
+            result.gaps += explaining
+
+
+def _explain(first: int, last: int, before: bytes | None, after: bytes, gaps: Mapping[int, Gap]) -> list[Gap] | None:
+    """Return the gaps by which records ``first`` to ``last`` are missing, None when they do not explain all of it.
+
+    ``before`` is the hash of the record in front of them (None: not known), ``after`` what the one behind them names.
+    Records that a gateway has lost can have been sent before: a gap may begin before the first that is missing, and end
+    behind the last. What lies at such an end is known by the gap alone; at the others the hashes have to fit.
+    """
+    found: list[Gap] = []
+    while first <= last:
+        gap = gaps.get(first)
+        if gap is None:
+            gap = next((one for one in gaps.values() if one.first < first <= one.last), None)
+        elif before is not None and gap.before != before:
+            return None
+        if gap is None:
+            return None
+        found.append(gap)
+        if gap.last > last:
+            return found
+        first, before = gap.last + 1, gap.hash
+    return found if before == after else None

@@ -8,7 +8,7 @@ carries its tag 18. Bytes are parsed once and never serialised again.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
 
 from wire import cbor
 from wire.errors import RecordError
@@ -19,18 +19,24 @@ ALGORITHM_EDDSA = -8
 _TAG_SIGN1 = 0xD2
 _ALGORITHM, _CRITICAL, _KEY_ID, _CLAIMS = 1, 2, 4, 15
 _ISSUER, _SUBJECT = 1, 2
+_HEADERS_KEPT = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Sign1:
-    """A parsed message. ``to_be_signed`` is its Sig_structure; nothing is verified by parsing."""
+    """A parsed message; nothing is verified by parsing. ``protected`` is its protected header as it came."""
 
     issuer: str
     subject: str
     key_id: bytes
+    protected: bytes
     payload: bytes
     signature: bytes
-    to_be_signed: bytes
+
+    @property
+    def to_be_signed(self) -> bytes:
+        """The Sig_structure (RFC 9052, 4.4)."""
+        return _to_be_signed(self.protected, self.payload)
 
     def verify(self, key: VerifyingKey) -> None:
         """Raise `RecordError` (``wrong-key`` or ``bad-signature``) unless ``key`` made the signature."""
@@ -71,15 +77,22 @@ def parse(data: bytes) -> Sign1:
         raise RecordError("unprotected-header", "the unprotected header must be empty: nobody signs what stands there")
     if len(signature) != SIGNATURE_LENGTH:
         raise RecordError("bad-signature", f"the signature has {len(signature)} bytes, Ed25519 has {SIGNATURE_LENGTH}")
-    issuer, subject, key_id = _header(cbor.decode(protected))
-    return Sign1(issuer, subject, key_id, payload, signature, _to_be_signed(protected, payload))
+    issuer, subject, key_id = _header(protected)
+    return Sign1(issuer, subject, key_id, protected, payload, signature)
 
 
 def _to_be_signed(protected: bytes, payload: bytes) -> bytes:
     return cbor.encode(["Signature1", protected, b"", payload])
 
 
-def _header(header: Any) -> tuple[str, str, bytes]:
+@lru_cache(maxsize=_HEADERS_KEPT)
+def _header(protected: bytes) -> tuple[str, str, bytes]:
+    """Return issuer, subject and key id of a protected header.
+
+    It is the same for every record of a gateway of one kind. What raises is not kept, so that nobody fills the memory
+    with headers that are none.
+    """
+    header = cbor.decode(protected)
     if not isinstance(header, dict):
         raise RecordError("not-a-record", "the protected header must be a map")
     if _CRITICAL in header:

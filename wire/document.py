@@ -6,7 +6,6 @@ of a document is reported at once, each with file, line and field, and an unknow
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import UnionType
@@ -123,6 +122,8 @@ def problem(document: Document, location: Location, text: str) -> str:
 
 def suggestion(word: str, known: list[str]) -> str:
     """Return ``; did you mean 'x'?`` for the known word nearest to ``word``, else the list of known words."""
+    import difflib  # noqa: PLC0415 - only whoever mistypes a word needs it
+
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     if near:
         return f"; did you mean '{near[0]}'?"

@@ -33,6 +33,10 @@ class TopicError(WireError):
     """An MQTT topic is not one of ours, or a gateway id cannot stand in one."""
 
 
+class EnrolmentCodeError(WireError):
+    """A text is no enrolment code."""
+
+
 class WordsError(WireError):
     """Register words do not fit the type they are to be read as or written from."""
 

@@ -10,7 +10,7 @@ from wire.limits import MAXIMUM_SEQUENCE
 
 EventName = Literal[
     "start", "stop", "configuration", "clock_step", "clock_state", "meter_replaced", "gap", "loss", "ratio_changed",
-    "ratio_mismatch", "setting_changed", "history", "commissioned",
+    "ratio_mismatch", "setting_changed", "history", "commissioned", "key_rotated",
 ]  # fmt: skip
 EVENT_NAMES: tuple[str, ...] = get_args(EventName)
 _MAXIMUM_DETAILS = 32

@@ -80,7 +80,12 @@ class Kind(IntEnum):
     @property
     def subject(self) -> str:
         """The ``sub`` claim of such a record."""
-        return self.name.lower()
+        return _SUBJECTS[self]
+
+
+_SUBJECTS = {kind: kind.name.lower() for kind in Kind}
+_KINDS = {_FIRST_BODY + kind: kind for kind in Kind}
+_FIELDS = {kind: frozenset({*range(_FIRST_BODY), body}) for body, kind in _KINDS.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,15 +238,16 @@ def _payload_from_cbor(value: Any) -> Payload:
     if type(version) is not int or version != VERSION:
         raise RecordError("unsupported-version", f"version {version!r}; this reader knows {VERSION}")
     bodies = [key for key in value if isinstance(key, int) and key >= _FIRST_BODY]
-    if len(bodies) != 1 or bodies[0] - _FIRST_BODY not in list(Kind):
+    kind = _KINDS.get(bodies[0]) if len(bodies) == 1 else None
+    if kind is None:
         raise schema.fault("payload", "must hold exactly one body: frames, descriptor, event or head")
-    fields = schema.mapping(value, "payload", {*range(_FIRST_BODY), bodies[0]})
+    fields = schema.mapping(value, "payload", _FIELDS[kind])
     gateway = schema.identifier(fields[_GATEWAY], "gateway")
     seq = schema.integer(fields[_SEQ], "seq", 1, MAXIMUM_SEQUENCE)
     prev = schema.octets(fields[_PREV], "prev", HASH_LENGTH)
     if (seq == 1) != (prev == ZERO_HASH):
         raise RecordError("prev-mismatch", "the first record, and only the first, has no record before it")
-    body = _body_from_cbor(Kind(bodies[0] - _FIRST_BODY), fields[bodies[0]])
+    body = _body_from_cbor(kind, fields[_FIRST_BODY + kind])
     if isinstance(body, Descriptor) and body.gateway != gateway:
         raise RecordError("issuer-mismatch", f"the descriptor is that of {body.gateway}, the record is of {gateway}")
     if isinstance(body, Head) and (body.seq, body.hash) != (seq - 1, prev):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 from wire import schema
@@ -29,7 +29,11 @@ def columns(rows: bytes, width: int) -> bytes:
 
 def rows(columns: bytes, count: int) -> bytes:
     """Return the ``count`` rows that `columns` took apart, one behind the other."""
-    return b"".join(columns[position::count] for position in range(count))
+    width = len(columns) // count if count else 0
+    result = bytearray(width * count)
+    for column in range(width):
+        result[column::width] = columns[column * count : (column + 1) * count]
+    return bytes(result)
 
 
 def deltas(times_ms: Sequence[int]) -> bytes:
@@ -44,12 +48,10 @@ def times(start: Any, packed: Any, where: str) -> tuple[int, ...]:
     count, rest = divmod(len(steps), 4)
     if rest or count >= MAXIMUM_SAMPLES_A_FRAME:
         raise schema.fault(f"{where}.deltas", f"has {len(steps)} bytes: not whole 32-bit numbers, or too many")
-    result = [first]
-    for delta in struct.unpack(f">{count}I", rows(steps, count)):
-        result.append(result[-1] + delta)
+    result = tuple(accumulate(struct.unpack(f">{count}I", rows(steps, count)), initial=first))
     if result[-1] > MAXIMUM_TIME_MS:
         raise schema.fault(f"{where}.deltas", "lead beyond the year 9999")
-    return tuple(result)
+    return result
 
 
 def outcomes(status: Any, count: int, where: str) -> bytes:

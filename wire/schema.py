@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Set
 from typing import Any
 
 from wire.errors import RecordError
@@ -15,16 +16,16 @@ def fault(field: str, text: str) -> RecordError:
     return RecordError("bad-payload", f"{field} {text}")
 
 
-def mapping(value: Any, field: str, keys: set[Any]) -> dict[Any, Any]:
+def mapping(value: Any, field: str, keys: Set[Any]) -> dict[Any, Any]:
     """Return ``value`` if it is a map with exactly ``keys``."""
     if not isinstance(value, dict):
         raise fault(field, "must be a map")
+    if value.keys() == keys:
+        return value
     missing, extra = keys - set(value), set(value) - keys
     if missing:
         raise fault(field, f"lacks {sorted(map(str, missing))}")
-    if extra:
-        raise fault(field, f"has unknown keys {sorted(map(str, extra))}")
-    return value
+    raise fault(field, f"has unknown keys {sorted(map(str, extra))}")
 
 
 def array(value: Any, field: str, *, length: int | None = None, maximum: int | None = None) -> list[Any]:

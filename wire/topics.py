@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from wire.errors import TopicError
 
@@ -14,6 +15,9 @@ HEALTH_FILTER = "shopfloor/v1/+/health"
 
 MAXIMUM_ID_LENGTH = 64
 _ID = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?")
+_IDS_KEPT = 4096
+"""A server meets the same few ids in every record."""
+
 _RECORD = re.compile(r"shopfloor/v1/([^/]+)/record")
 
 
@@ -23,7 +27,7 @@ def valid_identifier(text: str) -> bool:
     Lower-case letters, digits, ``-`` and ``_``, beginning and ending with a letter or digit, at most 64 characters:
     safe in topics, file names, URLs and CSV headers alike.
     """
-    return _ID.fullmatch(text) is not None
+    return len(text) <= MAXIMUM_ID_LENGTH and _is_identifier(text)
 
 
 def record_topic(gateway: str) -> str:
@@ -41,12 +45,18 @@ def health_topic(gateway: str) -> str:
     return f"shopfloor/v1/{_checked(gateway)}/health"
 
 
+@lru_cache(maxsize=_IDS_KEPT)
 def gateway_of(topic: str) -> str:
     """Return the gateway that a record topic names; raise `TopicError` when it is no record topic."""
     match = _RECORD.fullmatch(topic)
     if match is None or not valid_identifier(match.group(1)):
         raise TopicError(f"'{topic}' is not a record topic; it should be shopfloor/v1/<gateway>/record")
     return match.group(1)
+
+
+@lru_cache(maxsize=_IDS_KEPT)
+def _is_identifier(text: str) -> bool:
+    return _ID.fullmatch(text) is not None
 
 
 def _checked(gateway: str) -> str:

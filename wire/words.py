@@ -14,6 +14,7 @@ import math
 import struct
 from collections.abc import Sequence
 from enum import StrEnum
+from functools import cached_property
 
 from wire.errors import WordsError
 
@@ -44,12 +45,12 @@ class WordType(StrEnum):
     SIGNED_BCD = "bcd_signed"
     VARIANT = "variant"
 
-    @property
+    @cached_property
     def has_fixed_width(self) -> bool:
         """Whether the type alone says how many registers or bytes a value takes; of a bit: in registers."""
         return self not in _NO_FIXED_WIDTH
 
-    @property
+    @cached_property
     def words(self) -> int:
         """Number of 16-bit registers: 1, 2 or 4. Raises `WordsError` for a type without a fixed width."""
         if self is WordType.BIT:
@@ -58,27 +59,27 @@ class WordType(StrEnum):
             raise WordsError(f"how many registers a {self} takes is said by its series, not by its type")
         return int(self.value[-2:]) // 16
 
-    @property
+    @cached_property
     def is_float(self) -> bool:
         """Whether the type is IEEE 754 binary32 or binary64."""
         return self in (WordType.FLOAT32, WordType.FLOAT64)
 
-    @property
+    @cached_property
     def is_signed(self) -> bool:
         """Whether the type is a two's complement integer."""
         return self in (WordType.INT16, WordType.INT32, WordType.INT64)
 
-    @property
+    @cached_property
     def is_decimal(self) -> bool:
         """Whether the type is packed decimal digits."""
         return self in (WordType.BCD16, WordType.BCD32, WordType.BCD64, WordType.BCD, WordType.SIGNED_BCD)
 
-    @property
+    @cached_property
     def counts(self) -> bool:
         """Whether values are whole numbers of their scale, as all integers are: what is counted exactly."""
         return not self.is_float and self not in (WordType.STRING, WordType.VARIANT)
 
-    @property
+    @cached_property
     def bits(self) -> int:
         """Width in bits: 16, 32 or 64. Raises `WordsError` for a type without a fixed width."""
         return self.words * 16
@@ -95,12 +96,12 @@ class WordOrder(StrEnum):
     BADC = "BADC"
     DCBA = "DCBA"
 
-    @property
+    @cached_property
     def low_word_first(self) -> bool:
         """Whether the first register holds the least significant word."""
         return self in (WordOrder.CDAB, WordOrder.DCBA)
 
-    @property
+    @cached_property
     def bytes_swapped(self) -> bool:
         """Whether the two bytes inside each register are exchanged."""
         return self in (WordOrder.BADC, WordOrder.DCBA)

@@ -77,6 +77,40 @@ def test_a_gap_declared_elsewhere_counts_too() -> None:
     assert verify_run(kept, KEY.public, gateway="gw-01", gaps=[gap]).intact
 
 
+@pytest.mark.parametrize(
+    ("kept", "gaps", "intact"),
+    [
+        pytest.param([1, 2, 9, 10], [(3, 5), (6, 8)], True, id="two gaps, one behind the other"),
+        pytest.param([1, 2, 3, 4, 9, 10], [(3, 8)], True, id="the first of the lost records had been sent"),
+        pytest.param([1, 2, 7, 8, 9, 10], [(3, 8)], True, id="the last of the lost records had been sent"),
+        pytest.param([1, 2, 5, 9, 10], [(3, 8)], True, id="one in the middle had been sent"),
+        pytest.param([1, 2, 9, 10], [(3, 5), (7, 8)], False, id="a record between two gaps is missing"),
+        pytest.param([1, 2, 10], [(3, 8)], False, id="one more is missing than the gap says"),
+        pytest.param([1, 9, 10], [(3, 8)], False, id="the record before the gap is missing"),
+    ],
+)
+def test_gaps_explain_what_is_missing_however_they_lie(
+    kept: list[int], gaps: list[tuple[int, int]], intact: bool
+) -> None:
+    writer = ChainWriter("gw-01", KEY)
+    records = [writer.append(Event("start"), time_ms=n) for n in range(10)]
+    declared = [Gap(first, last, records[first - 2].hash, records[last - 1].hash, 0, "x") for first, last in gaps]
+    datas = [records[seq - 1].data for seq in kept]
+    result = verify_run(datas, KEY.public, gateway="gw-01", seqs=kept, gaps=declared)
+    assert result.intact == intact
+    assert {fault.fault for fault in result.faults} <= {"seq-gap"}
+
+
+@pytest.mark.parametrize("wrong", ["before", "hash"])
+def test_a_gap_that_does_not_fit_the_chain_explains_nothing(wrong: str) -> None:
+    writer = ChainWriter("gw-01", KEY)
+    records = [writer.append(Event("start"), time_ms=n) for n in range(6)]
+    hashes = {"before": records[1].hash, "hash": records[3].hash} | {wrong: bytes(32)}
+    gap = Gap(3, 4, hashes["before"], hashes["hash"], 0, "x")
+    kept = [record.data for record in records if record.seq not in (3, 4)]
+    assert [one.fault for one in verify_run(kept, KEY.public, gateway="gw-01", gaps=[gap]).faults] == ["seq-gap"]
+
+
 def test_sealing_does_not_move_the_chain_until_it_is_advanced() -> None:
     writer = ChainWriter("gw-01", KEY)
     first = writer.seal(Event("start"), time_ms=1)

@@ -13,18 +13,17 @@ from agent.cjt188_frame import (
     IDENTIFIER_LENGTH,
     READ,
     Cjt188Frame,
-    MeterAddress,
+    address_text,
     encode,
     parse,
     parse_address,
     same_meter,
 )
 from agent.clock import Clock
-from agent.drivers import Reading
 from agent.errors import FrameError
-from agent.half_duplex import HalfDuplex
 from agent.meter_bus import MeterBus
-from agent.octet_link import OctetLink
+from agent.meter_master import MeterMaster
+from agent.meter_search import ANY, Heard
 from wire.frame import STATUS_MALFORMED
 from wire.limits import MAXIMUM_ANSWER_BYTES
 
@@ -36,54 +35,52 @@ _CONTENTS = IDENTIFIER_LENGTH + 1
 class Cjt188Bus(MeterBus):
     """A bus on which meters speak CJ/T 188."""
 
+    read_control = READ
+    identifier_length = IDENTIFIER_LENGTH
+
     @classmethod
-    def check_request(cls, address: str, request: bytes) -> None:
-        """Raise `FrameError` for what is no meter address, or no request to read one datum."""
+    def check_address(cls, address: str) -> None:
+        """Raise `FrameError` for what is no meter address."""
         parse_address(address)
-        if request[:1] != bytes([READ]) or len(request) != 1 + IDENTIFIER_LENGTH:
-            raise FrameError(
-                f"'{request.hex(' ').upper()}' is no request: {READ:02X} and {IDENTIFIER_LENGTH} bytes of identifier"
-            )
 
     def connection(self, clock: Clock) -> Cjt188Connection:
         """Return what reads this bus, not yet open."""
-        return Cjt188Connection(self.link(), self.timeout, clock)
+        return Cjt188Connection(self.link(), parse, self.timeout, clock)
 
 
-class Cjt188Connection:
+class Cjt188Connection(MeterMaster[Cjt188Frame]):
     """The master of one bus."""
 
-    def __init__(self, link: OctetLink, timeout_ms: int, clock: Clock) -> None:
-        self._link = link
-        self._line = HalfDuplex(link, parse, timeout_ms)
-        self._clock = clock
-        self._sequence_number = 0
+    anybody = 8 * ANY
+    _sequence_number = 0
+    _orders: tuple[bytes, ...] = (bytes.fromhex("1F90"), bytes.fromhex("901F"))
 
-    @property
-    def is_open(self) -> bool:
-        """Whether the port or the TCP connection is open, as far as is known."""
-        return self._link.is_open
+    async def hear(self, address: str) -> Heard:
+        """Ask whatever ``address`` means for its reading; see `agent.meter_search.Searchable`.
 
-    async def open(self) -> bool:
-        """Open the port or connect; tell whether it worked."""
-        return await self._link.open()
+        Makers want the identifier in one order of bytes or the other. Both are asked; when all meters are asked, those
+        that nobody answers are not asked for parts of numbers. A type that no meter has is not asked for.
+        """
+        try:
+            meter = parse_address(address)
+        except FrameError:
+            return Heard(frozenset(), noise=False)
+        heard = {order: await self._heard(Cjt188Frame(meter, READ, order + b"\0")) for order in self._orders}
+        if address == self.anybody:
+            self._orders = tuple(order for order, one in heard.items() if not one.nothing)
+        addresses = frozenset[str]().union(*(one.addresses for one in heard.values()))
+        return Heard(addresses, any(one.noise for one in heard.values()))
 
-    async def ask(self, station: str, request: bytes) -> Reading:
-        """Read what ``request`` names from the meter with type and number ``station``."""
-        clock = self._clock
-        time_ms, started = clock.now_ms(), clock.elapsed_ms()
-        status, data = await self._read(parse_address(station), request)
-        round_trip_ms = clock.elapsed_ms() - started
-        return Reading(time_ms + round_trip_ms // 2, status, data, round_trip_ms)
+    async def _heard(self, asked: Cjt188Frame) -> Heard:
+        return await self.heard(
+            encode(asked), lambda frame: _is_answer(frame, asked), lambda frame: address_text(frame.address)
+        )
 
-    def close(self) -> None:
-        """Close the port or disconnect."""
-        self._link.close()
-
-    async def _read(self, address: MeterAddress, request: bytes) -> tuple[int, bytes | None]:
+    async def _read(self, station: str, request: bytes) -> tuple[int, bytes | None]:
+        address = parse_address(station)
         self._sequence_number = (self._sequence_number + 1) & 0xFF
         asked = Cjt188Frame(address, request[0], request[1:] + bytes([self._sequence_number]))
-        status, answer = await self._line.ask(encode(asked), lambda frame: _answers(frame, asked))
+        status, answer = await self.line.ask(encode(asked), lambda frame: _answers(frame, asked))
         if answer is None:
             return status, None
         if answer.control & ABNORMAL:
@@ -92,12 +89,13 @@ class Cjt188Connection:
         return (status, data) if 0 < len(data) <= MAXIMUM_ANSWER_BYTES else (STATUS_MALFORMED, None)
 
 
+def _is_answer(frame: Cjt188Frame, asked: Cjt188Frame) -> bool:
+    understood = frame.is_answer and frame.control & _FUNCTION == asked.control
+    return understood and same_meter(asked.address, frame.address)
+
+
 def _answers(frame: Cjt188Frame, asked: Cjt188Frame) -> bool:
-    if (
-        not frame.is_answer
-        or frame.control & _FUNCTION != asked.control
-        or not same_meter(asked.address, frame.address)
-    ):
+    if not _is_answer(frame, asked):
         return False
     # Many meters do not count sequence numbers: what tells a late answer is that the line is cleared before a request.
     return bool(frame.control & ABNORMAL) or frame.data[:IDENTIFIER_LENGTH] == asked.data[:IDENTIFIER_LENGTH]

@@ -68,6 +68,13 @@ def parse_address(text: str) -> MeterAddress:
     return MeterAddress(octets[0], octets[:0:-1])
 
 
+def address_text(address: MeterAddress) -> str:
+    """Return type and number of a meter as `parse_address` takes them; raise `FrameError` for what is no address."""
+    text = bytes([address.type, *address.octets[::-1]]).hex().upper()
+    parse_address(text)
+    return text
+
+
 def same_meter(asked: MeterAddress, answered: MeterAddress) -> bool:
     """Whether ``answered`` is an address that ``asked`` means, wildcards considered."""
     pairs = zip(asked.octets, answered.octets, strict=True)

@@ -2,8 +2,8 @@
 
 Ratios of transformers, wiring and the like decide what every other word means, and anybody with a laptop on the bus can
 change them. So they are read again and again, their words go on record, and what changed or does not agree with the
-gateway file is an event. Readings that a meter froze by itself are recorded whole: the words of each entry in a frame
-of its own, and one event that says how the entries stand (see `history_event`).
+gateway file is an event. Readings that a meter froze by itself are recorded whole: the words or bytes of each entry in
+frames of its own, and one event that says how the entries stand (see `history_event`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import logging
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
@@ -21,8 +21,9 @@ from zoneinfo import ZoneInfo
 
 from agent.config import DeviceConfig, GatewayConfig
 from agent.drivers import Reading
-from agent.models import SeriesModel, Side, StoredReadings, load_template
+from agent.models import AnyStoredReadings, SeriesModel, Side, StoredRegisters, load_template
 from agent.planner import Block, Value, plan
+from agent.queries import Query
 from wire.event import Event, EventName
 from wire.frame import STATUS_CONNECTION, STATUS_OK, STATUS_TIMEOUT
 
@@ -44,11 +45,15 @@ _RATIOS = ("ct_ratio", "pt_ratio")
 
 @dataclass
 class _Section:
-    """The requests of one matter. ``name`` is that of the stored readings, ``None`` for settings."""
+    """The requests of one matter. ``name`` is that of the stored readings, ``None`` for settings.
+
+    Each request stands beside the entry that it belongs to (0 of settings); ``good`` are the entries that were
+    answered, wholly or in part: a meter need not store all that its standard names.
+    """
 
     name: str | None
-    blocks: deque[Block]
-    good: int = 0
+    requests: deque[tuple[int, Block | Query]]
+    good: set[int] = field(default_factory=set)
     last_ms: int = 0
     read: dict[str, float] = field(default_factory=dict)
 
@@ -74,7 +79,7 @@ class DailyReads:
         self._sections: deque[_Section] = deque()
         self._told: dict[str, float] = {}
 
-    def next(self, now_ms: int) -> Block | None:
+    def next(self, now_ms: int) -> Block | Query | None:
         """Return the next request that is due, ``None`` when there is none."""
         if self._due_ms is None:
             self._due_ms = now_ms + FIRST_AFTER_MS
@@ -86,20 +91,20 @@ class DailyReads:
         if not self._sections and now_ms >= self._due_ms:
             self._due_ms = next_round_ms(now_ms, self._timezone)
             self._sections.extend(self._round())
-        return self._sections[0].blocks[0] if self._sections else None
+        return self._sections[0].requests[0][1] if self._sections else None
 
     def take(self, reading: Reading) -> list[Event]:
         """Take the answer to the request that `next` returned; return the events that it calls for."""
         section = self._sections[0]
-        block = section.blocks.popleft()
+        entry, request = section.requests.popleft()
         section.last_ms = reading.time_ms
         if reading.status == STATUS_OK and reading.words is not None:
-            section.good += 1
-            if section.name is None:
-                section.read |= settings_in(self._watched, block, reading.words)
+            section.good.add(entry)
+            if isinstance(request, Block) and section.name is None:
+                section.read |= settings_in(self._watched, request, reading.words)
         elif reading.status in _NO_ANSWER:
-            section.blocks.clear()
-        if section.blocks:
+            section.requests.clear()
+        if section.requests:
             return []
         self._sections.popleft()
         if not section.good:
@@ -107,21 +112,16 @@ class DailyReads:
             return []
         if section.name is None:
             return self._compare(section.read, section.last_ms)
-        return [history_event(self._device.id, section.name, self._stored[section.name], section.good, section.last_ms)]
+        stored = self._stored[section.name]
+        return [history_event(self._device.id, section.name, stored, len(section.good), section.last_ms)]
 
     def _round(self) -> list[_Section]:
-        sections = [_Section(None, deque(setting_requests(self._device)))]
+        sections = [_Section(None, deque((0, block) for block in setting_requests(self._device)))]
         sections.extend(
-            _Section(
-                name,
-                deque(
-                    Block(stored.function, stored.address_of(entry), stored.registers, ())
-                    for entry in range(1, stored.entries + 1)
-                ),
-            )
+            _Section(name, deque(stored_requests(stored, self._device.address)))
             for name, stored in self._stored.items()
         )
-        return [section for section in sections if section.blocks]
+        return [section for section in sections if section.requests]
 
     def _compare(self, read: Mapping[str, float], time_ms: int) -> list[Event]:
         events = []
@@ -164,6 +164,16 @@ def setting_requests(device: DeviceConfig) -> tuple[Block, ...]:
     return plan([Value(one.function, one.address, one.type.words) for one in watched], limits)
 
 
+def stored_requests(stored: AnyStoredReadings, address: str) -> Iterator[tuple[int, Block | Query]]:
+    """Yield the requests that read ``stored`` of the meter with number ``address``, each beside its entry, 1 first."""
+    for entry in range(1, stored.entries + 1):
+        if isinstance(stored, StoredRegisters):
+            yield entry, Block(stored.function, stored.address_of(entry), stored.registers, ())
+        else:
+            for request, places in stored.requests_of(entry).items():
+                yield entry, Query(address, request, places)
+
+
 def configured_ratio(device: DeviceConfig, name: str) -> float | None:
     """Return what the gateway file says of ``ct_ratio`` or ``pt_ratio``; ``None`` when it does not matter.
 
@@ -180,28 +190,26 @@ def agrees(ratio: float, configured: float) -> bool:
     return math.isclose(ratio, configured, rel_tol=1e-6)
 
 
-def history_event(device: str, name: str, stored: StoredReadings, good: int, time_ms: int) -> Event:
+def history_event(device: str, name: str, stored: AnyStoredReadings, good: int, time_ms: int) -> Event:
     """Return the event that says how the stored readings of the frames before it stand.
 
-    Entry n (1 the newest) is the frame of ``registers`` registers at ``address + (n - 1) * stride``; the descriptor's
-    series named ``name_...`` say what stands in entry 1, and the same offset holds for every other. ``good`` of
-    ``entries`` were read, the last one at ``time_ms``.
+    The descriptor's series named ``name_...`` say what stands in entry 1, the newest. Entry n is the frame of
+    ``registers`` registers at ``address + (n - 1) * stride``, and the same offset holds for its values; or the frames
+    of the requests of entry 1 with n - 1 added to their byte ``entry_byte``. ``good`` of ``entries`` were read, the
+    last one at ``time_ms``.
     """
-    return Event(
-        "history",
-        {
-            "device": device,
-            "name": name,
-            "period": stored.period,
+    place: dict[str, int | float | str | bytes]
+    if isinstance(stored, StoredRegisters):
+        place = {
             "function": stored.function,
             "address": stored.address,
             "stride": stored.stride,
             "registers": stored.registers,
-            "entries": stored.entries,
-            "good": good,
-            "time_ms": time_ms,
-        },
-    )
+        }
+    else:
+        place = {"entry_byte": stored.entry_byte}
+    common = {"device": device, "name": name, "period": stored.period}
+    return Event("history", {**common, **place, "entries": stored.entries, "good": good, "time_ms": time_ms})
 
 
 def next_round_ms(now_ms: int, timezone: ZoneInfo) -> int:

@@ -14,73 +14,64 @@ from agent.dlt645_frame import (
     FOLLOWS,
     IDENTIFIER_LENGTH,
     READ,
+    READ_ADDRESS,
     READ_FOLLOWING,
     Dlt645Frame,
+    address_text,
     encode,
     parse,
     parse_address,
     same_meter,
 )
-from agent.drivers import Reading
-from agent.errors import FrameError
-from agent.half_duplex import HalfDuplex
 from agent.meter_bus import MeterBus
-from agent.octet_link import OctetLink
+from agent.meter_master import MeterMaster
+from agent.meter_search import ANY, Heard
 from wire.frame import STATUS_MALFORMED, STATUS_OK
 from wire.limits import MAXIMUM_ANSWER_BYTES
 
 _FUNCTION = 0x1F
 _ERROR_BITS = 0x7F
 _LAST_SEQUENCE_NUMBER = 255
+_TOTAL_ENERGY = bytes.fromhex("00010000")[::-1]
 
 
 class Dlt645Bus(MeterBus):
     """A bus on which meters speak DL/T 645-2007."""
 
+    read_control = READ
+    identifier_length = IDENTIFIER_LENGTH
+
     @classmethod
-    def check_request(cls, address: str, request: bytes) -> None:
-        """Raise `FrameError` for what is no meter address, or no request to read one datum."""
+    def check_address(cls, address: str) -> None:
+        """Raise `FrameError` for what is no meter address."""
         parse_address(address)
-        if request[:1] != bytes([READ]) or len(request) != 1 + IDENTIFIER_LENGTH:
-            raise FrameError(
-                f"'{request.hex(' ').upper()}' is no request: {READ:02X} and {IDENTIFIER_LENGTH} bytes of identifier"
-            )
 
     def connection(self, clock: Clock) -> Dlt645Connection:
         """Return what reads this bus, not yet open."""
-        return Dlt645Connection(self.link(), self.timeout, clock)
+        return Dlt645Connection(self.link(), parse, self.timeout, clock)
 
 
-class Dlt645Connection:
+class Dlt645Connection(MeterMaster[Dlt645Frame]):
     """The master of one bus."""
 
-    def __init__(self, link: OctetLink, timeout_ms: int, clock: Clock) -> None:
-        self._link = link
-        self._line = HalfDuplex(link, parse, timeout_ms)
-        self._clock = clock
+    anybody = 6 * ANY
 
-    @property
-    def is_open(self) -> bool:
-        """Whether the port or the TCP connection is open, as far as is known."""
-        return self._link.is_open
+    async def hear(self, address: str) -> Heard:
+        """Ask for the number of the only meter, then whatever ``address`` means for its energy; see `Searchable`."""
+        heard = Heard(frozenset(), noise=False)
+        if address == self.anybody:
+            heard = await self._heard(Dlt645Frame(parse_address(address), READ_ADDRESS, b""))
+        if heard.nothing:
+            heard = await self._heard(Dlt645Frame(parse_address(address), READ, _TOTAL_ENERGY))
+        return heard
 
-    async def open(self) -> bool:
-        """Open the port or connect; tell whether it worked."""
-        return await self._link.open()
+    async def _heard(self, asked: Dlt645Frame) -> Heard:
+        return await self.heard(
+            encode(asked), lambda frame: _is_answer(frame, asked), lambda frame: address_text(frame.address)
+        )
 
-    async def ask(self, station: str, request: bytes) -> Reading:
-        """Read what ``request`` names from the meter with the address ``station``."""
-        clock = self._clock
-        time_ms, started = clock.now_ms(), clock.elapsed_ms()
-        status, data = await self._read(parse_address(station), request)
-        round_trip_ms = clock.elapsed_ms() - started
-        return Reading(time_ms + round_trip_ms // 2, status, data, round_trip_ms)
-
-    def close(self) -> None:
-        """Close the port or disconnect."""
-        self._link.close()
-
-    async def _read(self, address: bytes, request: bytes) -> tuple[int, bytes | None]:
+    async def _read(self, station: str, request: bytes) -> tuple[int, bytes | None]:
+        address = parse_address(station)
         asked = Dlt645Frame(address, request[0], request[1:])
         status, answer = await self._exchange(asked)
         collected = bytearray()
@@ -101,15 +92,16 @@ class Dlt645Connection:
         return status, bytes(collected) if status == STATUS_OK else None
 
     async def _exchange(self, asked: Dlt645Frame) -> tuple[int, Dlt645Frame | None]:
-        return await self._line.ask(encode(asked), lambda frame: _answers(frame, asked))
+        return await self.line.ask(encode(asked), lambda frame: _answers(frame, asked))
+
+
+def _is_answer(frame: Dlt645Frame, asked: Dlt645Frame) -> bool:
+    understood = frame.is_answer and frame.control & _FUNCTION == asked.control
+    return understood and same_meter(asked.address, frame.address)
 
 
 def _answers(frame: Dlt645Frame, asked: Dlt645Frame) -> bool:
-    if (
-        not frame.is_answer
-        or frame.control & _FUNCTION != asked.control
-        or not same_meter(asked.address, frame.address)
-    ):
+    if not _is_answer(frame, asked):
         return False
     if frame.control & ABNORMAL:
         return len(frame.data) == 1

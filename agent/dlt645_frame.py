@@ -18,6 +18,9 @@ READ = 0x11
 READ_FOLLOWING = 0x12
 """Control code: read the data that did not fit into the answer before (7.2)."""
 
+READ_ADDRESS = 0x13
+"""Control code: read the address of the only meter on the line (7.3), asked with wildcards alone."""
+
 ANSWER = 0x80
 """Control bit D7: from the meter, not from the master."""
 
@@ -63,6 +66,13 @@ def parse_address(text: str) -> bytes:
     return bytes.fromhex(padded)[::-1]
 
 
+def address_text(octets: bytes) -> str:
+    """Return the 12 digits of an address as printed on the meter; raise `FrameError` for what is no address."""
+    text = octets[::-1].hex().upper()
+    parse_address(text)
+    return text
+
+
 def same_meter(asked: bytes, answered: bytes) -> bool:
     """Whether ``answered`` is an address that ``asked`` means, wildcards considered."""
     return all(a in (WILDCARD, b) for a, b in zip(asked, answered, strict=True))
@@ -73,7 +83,7 @@ def encode(frame: Dlt645Frame) -> bytes:
 
     Raises `FrameError` for lengths that no frame has, and for every master's request but reading.
     """
-    if not frame.is_answer and frame.control not in (READ, READ_FOLLOWING):
+    if not frame.is_answer and frame.control not in (READ, READ_FOLLOWING, READ_ADDRESS):
         raise FrameError(f"control code {frame.control:02X}H does not read; nothing else is sent to a meter")
     if len(frame.address) != _ADDRESS_LENGTH or len(frame.data) > _MAXIMUM_DATA:
         raise FrameError(f"an address has {_ADDRESS_LENGTH} bytes, a data field up to {_MAXIMUM_DATA}")

@@ -71,8 +71,11 @@ def completed(answers: Mapping[str, Any]) -> dict[str, Any]:
     return {name: merged[name] for name in [*order, *(name for name in merged if name not in order)]}
 
 
-def read_answers(path: Path) -> dict[str, Any]:
-    """Read answers from a YAML file and check them; raise `DocumentError` naming file, line and field."""
+def read_answers(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Read answers from a YAML file and check them together with those ``given``, which go first.
+
+    Raises `DocumentError` naming file, line and field.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -80,7 +83,7 @@ def read_answers(path: Path) -> dict[str, Any]:
     document = read_document(text, str(path))
     if not isinstance(document.data, dict):
         raise ConfigurationError(f"{path}: must hold keys of a gateway file, such as gateway and connections")
-    data = completed(document.data)
+    data = completed({**document.data, **given})
     validate_document(GatewayConfig, Document(data, document.lines, document.source))
     return data
 

@@ -34,20 +34,38 @@ class HalfDuplex(Generic[F]):
         0 comes with the frame; otherwise there is none: time-out when nothing came, malformed when bytes came that are
         no frame, no connection when the line is lost, which is closed then.
         """
-        loop = asyncio.get_running_loop()
-        self._scanner.clear()
-        self._link.discard()
-        began = False
         try:
-            self._link.send(bytes([PREAMBLE]) * PREAMBLE_LENGTH + request)
-            deadline = loop.time() + self._timeout_seconds
-            while (left := deadline - loop.time()) > 0:
-                data = await self._link.receive(min(left, PAUSE_SECONDS) if began else left)
-                began = bool(data)
-                for frame in self._scanner.feed(data) if data else self._scanner.pause():
-                    if answers(frame):
-                        return STATUS_OK, frame
+            found = await self._listen(request, answers, most=1)
         except ConnectionError:
             self._link.close()
             return STATUS_CONNECTION, None
+        if found:
+            return STATUS_OK, found[0]
         return STATUS_MALFORMED if self._scanner.noisy else STATUS_TIMEOUT, None
+
+    async def hear(self, request: bytes, answers: Callable[[F], bool]) -> tuple[list[F], bool]:
+        """Send ``request`` and listen for the whole time-out, because several stations may answer.
+
+        Returns every frame that ``answers`` it, and whether bytes came that are no frame: what is left of answers that
+        were sent at the same time. Raises `ConnectionError` when the line is lost, which is closed then.
+        """
+        try:
+            return await self._listen(request, answers), self._scanner.noisy
+        except ConnectionError:
+            self._link.close()
+            raise
+
+    async def _listen(self, request: bytes, answers: Callable[[F], bool], most: int | None = None) -> list[F]:
+        loop = asyncio.get_running_loop()
+        self._scanner.clear()
+        self._link.discard()
+        found: list[F] = []
+        began = False
+        self._link.send(bytes([PREAMBLE]) * PREAMBLE_LENGTH + request)
+        deadline = loop.time() + self._timeout_seconds
+        while (left := deadline - loop.time()) > 0 and len(found) != most:
+            data = await self._link.receive(min(left, PAUSE_SECONDS) if began else left)
+            began = bool(data)
+            frames = self._scanner.feed(data) if data else self._scanner.pause()
+            found += [frame for frame in frames if answers(frame)]
+        return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -15,12 +15,28 @@ from agent.serial_line import Parity, SerialLine
 
 
 class MeterBus(ConnectionConfig):
-    """A connection whose devices have a meter ``address`` and are asked for data by identifier."""
+    """A connection whose devices have a meter ``address`` and are asked for data by identifier.
+
+    A request is the control code ``read_control`` and ``identifier_length`` bytes of identifier.
+    """
+
+    read_control: ClassVar[int]
+    identifier_length: ClassVar[int]
 
     @classmethod
     @abstractmethod
+    def check_address(cls, address: str) -> None:
+        """Raise `FrameError` for what is no meter address."""
+
+    @classmethod
     def check_request(cls, address: str, request: bytes) -> None:
-        """Raise `FrameError` when a meter with this address cannot be asked this: the address or request is wrong."""
+        """Raise `FrameError` for what is no meter address, or no request to read one datum."""
+        cls.check_address(address)
+        if request[:1] != bytes([cls.read_control]) or len(request) != 1 + cls.identifier_length:
+            raise FrameError(
+                f"'{request.hex(' ').upper()}' is no request: {cls.read_control:02X} and {cls.identifier_length} bytes "
+                "of identifier"
+            )
 
     @abstractmethod
     def link(self) -> OctetLink:
@@ -29,7 +45,7 @@ class MeterBus(ConnectionConfig):
     @model_validator(mode="after")
     def _meters_can_be_asked(self) -> Self:
         for device in self.devices:
-            for name, series in (load_template(device.model).model.series | device.extra_series).items():
+            for name, series in (load_template(device.model).model.every_series() | device.extra_series).items():
                 change = device.overrides.get(name)
                 request = change.request if change is not None and change.request is not None else series.request
                 if not request:

@@ -8,6 +8,7 @@ show: see `agent.json_schema`.
 from __future__ import annotations
 
 import hashlib
+from abc import abstractmethod
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -15,11 +16,12 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from agent.errors import ModelError
+from wire.answer import request_of_entry
 from wire.document import DocumentModel, parse_document, suggestion
-from wire.limits import MAXIMUM_ANSWER_BYTES, MAXIMUM_DECIMAL_BYTES, MAXIMUM_REGISTERS
+from wire.limits import MAXIMUM_ANSWER_BYTES, MAXIMUM_DECIMAL_BYTES, MAXIMUM_REGISTERS, MAXIMUM_REQUEST_BYTES
 from wire.node import valid_node_id
 from wire.topics import valid_identifier
 from wire.words import WordOrder, WordType, decode_octets, decode_words, scaled
@@ -306,15 +308,14 @@ class Ratios(DocumentModel):
     pt: Annotated[WatchedRegister | None, Field(description="Voltage transformer ratio.")] = None
 
 
-class StoredSeries(DocumentModel):
-    """One value of a stored reading; ``position`` is the register inside its block."""
+class StoredValue(DocumentModel):
+    """One value of a stored reading; where it stands is said by the classes below."""
 
     quantity: Annotated[str, Field(description="What is measured.")]
     unit: Annotated[str, Field(description="Unit of the value after scale.")]
     kind: Annotated[SeriesKind, Field(description="gauge for measured values, state for codes such as dates.")] = (
         "gauge"
     )
-    position: Annotated[int, Field(ge=0, lt=MAXIMUM_REGISTERS, description="First register, 0 = start of the block.")]
     type: Annotated[WordType, Field(description="Type of the raw value.")]
     order: Annotated[WordOrder, Field(description="Order of bytes.")] = WordOrder.ABCD
     scale: Annotated[float, Field(description="value = raw * scale, in the unit.")] = 1.0
@@ -324,19 +325,41 @@ class StoredSeries(DocumentModel):
     ] = Ratio.NONE
 
 
-class StoredReadings(DocumentModel):
-    """Readings that a meter froze by itself: equal blocks, entry 1 the newest, entry n at address + (n - 1) * stride.
+class StoredInRegisters(StoredValue):
+    """A value in the registers of an entry; ``position`` is the register inside its block."""
 
-    Whole blocks are recorded; ``series`` says what is known of their layout.
-    """
+    position: Annotated[int, Field(ge=0, lt=MAXIMUM_REGISTERS, description="First register, 0 = start of the block.")]
+
+
+class StoredInAnswer(StoredValue):
+    """A value in the answer to a request; ``request`` is that of entry 1."""
+
+    request: Annotated[Octets, Field(description="Control code and identifier of entry 1, as they travel.")]
+    start: Annotated[
+        int, Field(ge=0, lt=MAXIMUM_ANSWER_BYTES, description="First byte of the value in the answer, 0 the first.")
+    ] = 0
+    length: Annotated[int, Field(ge=1, le=MAXIMUM_ANSWER_BYTES, description="Bytes of the value in the answer.")]
+
+
+class StoredReadings(DocumentModel):
+    """Readings that a meter froze by itself: equal entries, entry 1 the newest; recorded whole."""
 
     period: Annotated[Literal["day", "month"], Field(description="How often the meter freezes a reading.")]
+    entries: Annotated[int, Field(ge=1, le=1024, description="How many entries the meter keeps.")]
+
+    @abstractmethod
+    def as_series(self, name: str) -> dict[str, SeriesModel]:
+        """Return the series of entry 1, each under ``name`` and its own name."""
+
+
+class StoredRegisters(StoredReadings):
+    """Blocks of registers, entry n at address + (n - 1) * stride; ``series`` says what is known of their layout."""
+
     function: Annotated[Literal[3, 4], Field(description="Modbus function code.")] = 3
     address: Annotated[int, Field(ge=0, le=0xFFFF, description="Address of entry 1, the newest.")]
     stride: Annotated[int, Field(ge=1, description="Registers from one entry to the next older one.")]
-    entries: Annotated[int, Field(ge=1, le=1024, description="How many entries the meter keeps.")]
     registers: Annotated[int, Field(ge=1, le=MAXIMUM_REGISTERS, description="Registers of one entry.")]
-    series: Annotated[dict[str, StoredSeries], Field(description="What is known of the registers of an entry.")]
+    series: Annotated[dict[str, StoredInRegisters], Field(description="What is known of the registers of an entry.")]
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -360,6 +383,52 @@ class StoredReadings(DocumentModel):
             )
             for key, one in self.series.items()
         }
+
+
+class StoredAnswers(StoredReadings):
+    """Answers of a meter that is asked by identifier, one byte of which counts the entries."""
+
+    entry_byte: Annotated[
+        int,
+        Field(
+            ge=1,
+            lt=MAXIMUM_REQUEST_BYTES,
+            description="Which byte of a request, 0 the control code, is higher by 1 for each older entry.",
+        ),
+    ]
+    series: Annotated[dict[str, StoredInAnswer], Field(min_length=1, description="The values of an entry.")]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for name, one in self.series.items():
+            if self.entry_byte >= len(one.request):
+                raise ValueError(f"{name}: the request has no byte {self.entry_byte}")
+            if one.request[self.entry_byte] + self.entries > 0x100:
+                raise ValueError(f"{name}: byte {self.entry_byte} of the request cannot count {self.entries} entries")
+        return self
+
+    def requests_of(self, entry: int) -> dict[bytes, tuple[tuple[int, int], ...]]:
+        """Return what ``entry``, 1 the newest, is asked for by, each with start and length of the values in it."""
+        found: dict[bytes, list[tuple[int, int]]] = {}
+        for one in self.series.values():
+            request = request_of_entry(one.request, self.entry_byte, entry)
+            found.setdefault(request, []).append((one.start, one.length))
+        return {request: tuple(places) for request, places in found.items()}
+
+    def as_series(self, name: str) -> dict[str, SeriesModel]:
+        """Return the series of entry 1, each under ``name`` and its own name."""
+        return {f"{name}_{key}": SeriesModel.model_validate(one.model_dump()) for key, one in self.series.items()}
+
+
+def _way_of_storing(value: Any) -> str:
+    answers = "entry_byte" in value if isinstance(value, dict) else isinstance(value, StoredAnswers)
+    return "answers" if answers else "registers"
+
+
+AnyStoredReadings = Annotated[
+    Annotated[StoredRegisters, Tag("registers")] | Annotated[StoredAnswers, Tag("answers")],
+    Discriminator(_way_of_storing),
+]
 
 
 class GoldenVector(DocumentModel):
@@ -410,7 +479,8 @@ class DeviceModel(DocumentModel):
     ] = Field(default_factory=dict)
     series: Annotated[dict[str, SeriesModel], Field(min_length=1, description="The values that are polled, by name.")]
     history: Annotated[
-        dict[str, StoredReadings], Field(description="Readings the meter froze by itself, by name (daily, monthly).")
+        dict[str, AnyStoredReadings],
+        Field(description="Readings the meter froze by itself, by name (daily, monthly)."),
     ] = Field(default_factory=dict)
     golden: Annotated[tuple[GoldenVector, ...], Field(min_length=1, description="Raw words and what they must give.")]
 
@@ -439,7 +509,7 @@ class DeviceModel(DocumentModel):
             if len({(self.series[part].quantity, self.series[part].unit) for part in parts}) != 1:
                 raise ValueError(f"tariff.sums.{total}: only values of one quantity and unit can be added up")
         for name, stored in self.history.items():
-            if stored.registers > self.limits.maximum_registers:
+            if isinstance(stored, StoredRegisters) and stored.registers > self.limits.maximum_registers:
                 raise ValueError(f"history.{name}: an entry has more registers than a request may have")
         return self
 

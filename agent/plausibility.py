@@ -259,7 +259,7 @@ def _counters(device: DeviceReadout) -> Iterator[Check]:
         reads = _course(device, (name,))
         falls = [before[1] - after[1] for before, after in pairwise(reads) if after[1] < before[1]]
         if any(series.modulus is None or fall < series.modulus / 2 for fall in falls):
-            text = f"{reads[0][1]:g} to {reads[-1][1]:g} {series.unit}: it falls"
+            text = f"{reads[0][1]:.10g} to {reads[-1][1]:.10g} {series.unit}: it falls"
             yield Check(f"{name} does not fall", Outcome.FAIL, text)
     energies: list[tuple[str, tuple[str, ...]]] = [
         (name, (name,)) for name in ("active_energy_import", "active_energy_export") if name in counters
@@ -281,7 +281,7 @@ def _energy(device: DeviceReadout, name: str, parts: tuple[str, ...]) -> Iterato
     if not name.endswith("_export"):
         outcome = Outcome.FAIL if last < 0 else Outcome.PASS if last > 0 else Outcome.NOT_CHECKED
         note = ": a new meter, or the wrong register" if last == 0 else ""
-        yield Check(f"{name} above zero", outcome, f"{last:g} {unit}{note}")
+        yield Check(f"{name} above zero", outcome, f"{last:.10g} {unit}{note}")
     powers = _course(device, ("active_power",))
     title = f"{name} against power"
     if unit != "kWh" or len(powers) < 2 or len(reads) < 2:

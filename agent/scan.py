@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from agent import drivers
 from agent.clock import Clock, SystemClock
@@ -35,6 +35,8 @@ _ALIKE = 8
 """A host that answers to so many units, and to all that were asked, ignores the unit identifier."""
 
 _VOLTAGES = ("voltage_l1", "voltage_l2", "voltage_l3")
+
+R = TypeVar("R")
 
 Tell = Callable[[float, str], None]
 """Called with the share that is done and what is being done."""
@@ -116,21 +118,43 @@ async def scan(
     that is wrong. Those that do not open are in the result, too.
     """
     clock = SystemClock()
+    return await on_each(connections, lambda settings, share: _scan_bus(settings, units, models, clock, share), tell)
+
+
+async def on_each(
+    connections: Iterable[Mapping[str, Any]], look: Callable[[ConnectionConfig, Tell], Awaitable[R]], tell: Tell
+) -> list[R]:
+    """Return what ``look`` finds on each of the ``connections``, as `scan` takes them, in their order."""
     settings = [_settings(one) for one in connections]
     limit = asyncio.Semaphore(HOSTS_AT_A_TIME)
     shares = [0.0] * len(settings)
 
-    async def one(index: int) -> BusFound:
+    async def one(index: int) -> R:
         def share(part: float, remark: str) -> None:
             shares[index] = part
             tell(sum(shares) / len(shares), remark)
 
         async with limit:
-            found = await _scan_bus(settings[index], units, models, clock, share)
-        share(1.0, found.address)
+            found = await look(settings[index], share)
+        share(1.0, settings[index].address)
         return found
 
     return list(await asyncio.gather(*(one(index) for index in range(len(settings)))))
+
+
+def described(settings: ConnectionConfig) -> dict[str, Any]:
+    """Return ``settings`` as they stand in a gateway file, without id and devices."""
+    return settings.model_dump(mode="json", exclude={"id", "devices"}, exclude_unset=True)
+
+
+def candidate(settings: ConnectionConfig, model: str, **place: Any) -> DeviceReadout:
+    """Return a device of ``model`` with the unit or address of ``place``, not yet read."""
+    device = DeviceConfig.model_validate({"id": "unit", "model": model, "interval": "10s", **place})
+    connection = settings.model_copy(update={"devices": (device,)})
+    scanned: dict[str, Any] = {"gateway": "scan", "key_file": "none", "data_directory": "none", "connections": ()}
+    gateway = GatewayConfig.model_validate(scanned).model_copy(update={"connections": (connection,)})
+    (one,) = describe(gateway).devices
+    return DeviceReadout(settings.address, device, one)
 
 
 def _settings(connection: Mapping[str, Any]) -> ConnectionConfig:
@@ -141,7 +165,7 @@ def _settings(connection: Mapping[str, Any]) -> ConnectionConfig:
 async def _scan_bus(
     settings: ConnectionConfig, units: Sequence[int], models: Sequence[str], clock: Clock, tell: Tell
 ) -> BusFound:
-    found = BusFound(settings.address, settings.model_dump(mode="json", exclude={"id", "devices"}, exclude_unset=True))
+    found = BusFound(settings.address, described(settings))
     link = cast("Connection", drivers.connect(settings, clock))
     try:
         found.opened = await link.open()
@@ -183,7 +207,7 @@ async def _fits(
         if not _plausible(values):
             found.append(Fit(name, False, evidence))
             continue
-        device = _candidate(settings, unit, name)
+        device = candidate(settings, name, unit=unit)
         await read_device(link, device, clock)
         found.append(Fit(name, True, evidence, tuple(checks(device))))
     return tuple(sorted(found, key=lambda fit: (not fit.plausible, fit.count(Outcome.FAIL), -fit.count(Outcome.PASS))))
@@ -226,12 +250,3 @@ def _worded(model: str, values: Mapping[str, float | None]) -> Iterator[tuple[st
     series = load_template(model).model.series
     for name, value in values.items():
         yield name, "not available" if value is None else f"{value:.4g} {series[name].unit}"
-
-
-def _candidate(settings: ConnectionConfig, unit: int, model: str) -> DeviceReadout:
-    device = DeviceConfig.model_validate({"id": "unit", "model": model, "unit": unit, "interval": "10s"})
-    connection = settings.model_copy(update={"devices": (device,)})
-    place: dict[str, Any] = {"gateway": "scan", "key_file": "none", "data_directory": "none", "connections": ()}
-    gateway = GatewayConfig.model_validate(place).model_copy(update={"connections": (connection,)})
-    (described,) = describe(gateway).devices
-    return DeviceReadout(settings.address, device, described)

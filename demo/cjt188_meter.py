@@ -21,7 +21,7 @@ from agent.cjt188_frame import (
     parse_address,
     same_meter,
 )
-from demo.meter_line import MeterLine, options_of, serve
+from demo.meter_line import MeterLine, options_of, serve, together
 from wire.words import WordOrder, encode_decimal
 
 _CHINA = timezone(timedelta(hours=8))
@@ -83,12 +83,13 @@ class Cjt188Meter:
         return Cjt188Frame(self.address, request.control | ANSWER, wanted + sequence + self._data())
 
 
-def line_of(*meters: Cjt188Meter, echo: bool = False) -> MeterLine[Cjt188Frame]:
-    """Return a line with ``meters`` on it."""
+def line_of(*meters: Cjt188Meter, echo: bool = False, collide: bool = False) -> MeterLine[Cjt188Frame]:
+    """Return a line with ``meters`` on it; ``collide``: those that answer the same request do so at the same time."""
 
     def reply(request: Cjt188Frame) -> bytes:
         answers = (meter.answer(request) for meter in meters)
-        return b"".join(b"\xfe\xfe" + encode(answer) for answer in answers if answer is not None)
+        sent = (b"\xfe\xfe" + encode(answer) for answer in answers if answer is not None)
+        return together(sent, collide=collide)
 
     return MeterLine(parse, reply, echo=echo)
 

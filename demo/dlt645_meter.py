@@ -17,6 +17,7 @@ from agent.dlt645_frame import (
     FOLLOWS,
     IDENTIFIER_LENGTH,
     READ,
+    READ_ADDRESS,
     READ_FOLLOWING,
     Dlt645Frame,
     encode,
@@ -24,7 +25,7 @@ from agent.dlt645_frame import (
     parse_address,
     same_meter,
 )
-from demo.meter_line import MeterLine, options_of, serve
+from demo.meter_line import MeterLine, options_of, serve, together
 from wire.words import WordOrder, encode_decimal
 
 OTHER_ERROR = 0x01
@@ -107,6 +108,8 @@ class Dlt645Meter:
         """Return the answer to ``request``; ``None`` when it is for somebody else or no request at all."""
         if request.is_answer or not same_meter(request.address, self.address):
             return None
+        if request.control == READ_ADDRESS:
+            return Dlt645Frame(self.address, READ_ADDRESS | ANSWER, self.address)
         if request.control not in (READ, READ_FOLLOWING):
             return self._refuse(request, OTHER_ERROR)
         wanted, sequence = request.data[:IDENTIFIER_LENGTH], request.data[IDENTIFIER_LENGTH:]
@@ -122,12 +125,13 @@ class Dlt645Meter:
         return Dlt645Frame(self.address, request.control | ANSWER | ABNORMAL, bytes([error]))
 
 
-def line_of(*meters: Dlt645Meter, echo: bool = False) -> MeterLine[Dlt645Frame]:
-    """Return a line with ``meters`` on it."""
+def line_of(*meters: Dlt645Meter, echo: bool = False, collide: bool = False) -> MeterLine[Dlt645Frame]:
+    """Return a line with ``meters`` on it; ``collide``: those that answer the same request do so at the same time."""
 
     def reply(request: Dlt645Frame) -> bytes:
         answers = (meter.answer(request) for meter in meters)
-        return b"".join(b"\xfe\xfe\xfe\xfe" + encode(answer) for answer in answers if answer is not None)
+        sent = (b"\xfe\xfe\xfe\xfe" + encode(answer) for answer in answers if answer is not None)
+        return together(sent, collide=collide)
 
     return MeterLine(parse, reply, echo=echo)
 

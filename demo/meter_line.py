@@ -9,8 +9,12 @@ import argparse
 import asyncio
 import contextlib
 import os
+import sys
 import tty
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import reduce
+from itertools import zip_longest
+from operator import and_
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
@@ -93,6 +97,16 @@ class MeterLine(Generic[F]):
         await self.close()
 
 
+def together(answers: Iterable[bytes], *, collide: bool) -> bytes:
+    """Return what a line carries when stations send ``answers``: one behind the other, or when they ``collide`` all at
+    the same time, and then a 0 of one drowns the 1 of another, as on RS-485.
+    """
+    sent = list(answers)
+    if not collide:
+        return b"".join(sent)
+    return bytes(reduce(and_, octets) for octets in zip_longest(*sent, fillvalue=0xFF))
+
+
 def options_of(program: str, description: str, address: str) -> argparse.ArgumentParser:
     """Return the command line of a simulated meter; ``address`` is the meter's unless another is given."""
     parser = argparse.ArgumentParser(prog=program, description=description.split("\n", maxsplit=1)[0])
@@ -105,7 +119,7 @@ def options_of(program: str, description: str, address: str) -> argparse.Argumen
 
 
 def serve(line: MeterLine[F], options: argparse.Namespace) -> int:
-    """Serve ``line`` where the command line says until interrupted."""
+    """Serve ``line`` where the command line says until interrupted; exit code 3 when the port cannot be had."""
 
     async def run() -> None:
         async with line:
@@ -116,8 +130,12 @@ def serve(line: MeterLine[F], options: argparse.Namespace) -> int:
             print(f"meter {options.address} at {place}", flush=True)  # noqa: T201 - where to find it
             await asyncio.Event().wait()
 
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(run())
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(run())
+    except OSError as error:
+        sys.stderr.write(f"cannot listen on {options.host}:{options.port}: {error.strerror}; give another --port\n")
+        return 3
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Child processes that cannot outlive the demonstration.
+"""Child processes that cannot outlive the process that started them.
 
 A child is started through this module (``python -m demo.supervision PARENT MODULE [ARGUMENT ...]``): it asks the
 kernel to be killed when the thread that started it ends (prctl(2), PR_SET_PDEATHSIG), then becomes the module.
@@ -7,13 +7,14 @@ Start children in a thread that stays.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import runpy
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from demo.errors import SurroundingsError
@@ -24,19 +25,31 @@ _LOG_LINES = 5
 
 
 class Child:
-    """A Python module run as a child process; what it says on standard error goes to ``log``."""
+    """A Python module run as a child process.
 
-    def __init__(self, name: str, module: str, arguments: Sequence[str], log: Path) -> None:
+    :param log: what it says on standard error goes to this file; None: to our own standard error.
+    :param environment: variables beside our own.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        module: str,
+        arguments: Sequence[str],
+        log: Path | None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.name = name
         self.log = log
-        with log.open("ab") as errors:
+        with contextlib.nullcontext() if log is None else log.open("ab") as errors:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "demo.supervision", str(os.getpid()), module, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
-                # Ctrl-C in a terminal goes to the whole group; the demonstration stops its children itself, in order.
+                env={**os.environ, **(environment or {})},
+                # Ctrl-C in a terminal goes to the whole group; children are stopped one by one, in order.
                 start_new_session=True,
             )
 
@@ -44,6 +57,11 @@ class Child:
     def pid(self) -> int:
         """Number of the process."""
         return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """How it ended, as in `subprocess.Popen.returncode`; None while it runs."""
+        return self._process.poll()
 
     def expect_line(self) -> str:
         """Wait for the first line on the child's standard output.
@@ -75,8 +93,11 @@ class Child:
             self._process.stdout.close()
 
     def _obituary(self) -> str:
+        ended = f"{self.name} ended with code {self._process.returncode}"
+        if self.log is None:
+            return ended
         last = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-_LOG_LINES:]
-        return f"{self.name} ended with code {self._process.returncode}: " + (" | ".join(last) or "its log is empty")
+        return f"{ended}: " + (" | ".join(last) or "its log is empty")
 
 
 def main(arguments: list[str]) -> None:

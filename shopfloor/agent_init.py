@@ -43,7 +43,7 @@ def _init(options: argparse.Namespace) -> int:
     if options.output.exists() and not options.force:
         raise ConfigurationError(f"{options.output}: exists; give --force to replace it, or --output another")
     if options.answers is not None:
-        answers = read_answers(options.answers) | _given(options)
+        answers = read_answers(options.answers, _given(options))
     else:
         try:
             answers = _Interview(_given(options)).run()

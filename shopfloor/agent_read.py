@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 SECONDS = 5.0
 
 
+_LONG = 1e6
+
+
 def add_parser(commands: Any) -> None:
     """Add ``read`` to the commands of ``shopfloor agent``."""
     read = commands.add_parser(
@@ -88,7 +91,7 @@ def print_results(results: Sequence[Result]) -> None:
         raw = max((len(read.raw) for read in values.values()), default=0)
         for name, read in values.items():
             unit = "" if read.unit == "1" else f" {read.unit}"
-            said = "not available" if read.value is None else f"{read.value:.7g}{unit}"
+            said = "not available" if read.value is None else f"{_shown(read.value)}{unit}"
             print(f"  {name:{width}}  {read.raw:{raw}}  {said}")
         for check in result.checks:
             print(f"  {check.outcome:11}  {check.name}: {check.text}")
@@ -126,3 +129,8 @@ def _seconds(text: str) -> float:
     if not 0 <= seconds <= 3600:
         raise argparse.ArgumentTypeError("must be 0 to 3600 seconds")
     return seconds
+
+
+def _shown(value: float) -> str:
+    """Dates and energies in full, measured values with the digits that a float32 has."""
+    return f"{value:.10g}" if value == int(value) or abs(value) >= _LONG else f"{value:.7g}"

@@ -164,7 +164,8 @@ def test_an_unknown_model_suggests_the_nearest() -> None:
 
 
 def test_wrong_template_history_can_be_corrected_because_words_and_template_hash_are_kept() -> None:
-    """evcc#33432, evcc#17173: a wrong template made history irreparable. Here it is an interpretation of kept words."""
+    """evcc#33432, evcc#17173, OpenEMS#3215: a wrong template made history irreparable. Here it is an interpretation of
+    kept words."""
     wrong = load_template("acrel-adl400").model.series["active_energy"]
     words = (0x0001, 0xE240)
     corrected = wrong.model_copy(update={"scale": 0.01})

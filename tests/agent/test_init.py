@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 
 from agent.config import load_config
+from agent.meter_scan import LineFound, MeterFound
 from agent.models import load_template, model_names
+from agent.scan import BusFound, Fit, UnitFound
+from agent.scan_answers import scan_answers
 from shopfloor.main import main
 
 SERVER_KEY = "ed25519:11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"
@@ -209,3 +212,38 @@ def test_every_model_can_be_answered(tmp_path: Path, monkeypatch: pytest.MonkeyP
     start = ["gw-1", "", "n", "", protocol, "192.0.2.1", "8899", "", model, station]
     assert interview(monkeypatch, tmp_path / "gateway.yaml", *start, *[""] * 8) == 0
     assert next(load_config(tmp_path / "gateway.yaml").devices())[1].model == model
+
+
+def test_what_a_scan_found_makes_a_gateway_file_without_a_question(tmp_path: Path) -> None:
+    fit = Fit("eastron-sdm630", True, "voltage_l1 230 V")
+    other = Fit("acrel-adl400", True, "voltage_l1 230 V")
+    plc = UnitFound(4, "holding register 0 is 0007", (Fit("abb-b23", False, "voltage_l1 7 V"),))
+    bus = BusFound("h:502", {"protocol": "modbus-tcp", "host": "192.0.2.10", "port": 502, "timeout": 300}, True)
+    bus.units = [UnitFound(1, "holding register 0 is 0000", (fit, other)), plc]
+    line = LineFound("/dev/ttyS1 2400 8E1", {"protocol": "dlt645", "serial_port": "/dev/ttyS1", "timeout": 800}, True)
+    line.meters = [MeterFound("000000000161", (Fit("dlt645-2007-three-phase", True, ""),))]
+    silent = BusFound("h:503", {"protocol": "modbus-tcp", "host": "192.0.2.11", "port": 502}, True)
+    answers = tmp_path / "answers.yaml"
+    made = scan_answers([bus, silent, line])
+    assert made.devices == 2
+    assert "model: eastron-sdm630 # fits as well: acrel-adl400" in made.text
+    answers.write_text(made.text)
+    output = tmp_path / "gateway.yaml"
+    assert main(["agent", "init", "--answers", str(answers), "--gateway", "gw-09", "--output", str(output)]) == 0
+    config = load_config(output)
+    assert (config.gateway, config.key_file.name) == ("gw-09", "gw-09.key")
+    assert [(c.protocol, c.timeout, [d.model for d in c.devices]) for c in config.connections] == [
+        ("modbus-tcp", 3_000, ["eastron-sdm630"]),
+        ("dlt645", 3_000, ["dlt645-2007-three-phase"]),
+    ]
+    assert config.connections[1].devices[0].address == "000000000161"
+
+
+def test_a_scan_writes_its_answers_and_never_over_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    answers = tmp_path / "answers.yaml"
+    arguments = ["agent", "scan", "--host", "127.0.0.1:1", "--answers", str(answers)]
+    assert main(arguments) == 1
+    assert "0 devices" in capsys.readouterr().err
+    assert "connections: []" in answers.read_text()
+    assert main(arguments) == 2
+    assert "answers.yaml: cannot be written: File exists" in capsys.readouterr().err

@@ -21,11 +21,12 @@ from agent.models import load_template
 FRAMES = Path(__file__).parent / "frames"
 DLT645 = json.loads((FRAMES / "dlt645.json").read_text(encoding="utf-8"))["frames"]
 CJT188 = json.loads((FRAMES / "cjt188.json").read_text(encoding="utf-8"))["frames"]
+BY_THE_RULES = json.loads((FRAMES / "dlt645-by-the-rules.json").read_text(encoding="utf-8"))["frames"]
 CJT188_MODELS = {1: "cjt188-water", 2: "cjt188-heat", 3: "cjt188-gas"}
 
 
 def dlt645_frames(answers: bool = True) -> st.SearchStrategy[Dlt645Frame]:
-    controls = st.integers(0x80, 0xFF) if answers else st.sampled_from((0x11, 0x12))
+    controls = st.integers(0x80, 0xFF) if answers else st.sampled_from((0x11, 0x12, 0x13))
     address = st.binary(min_size=6, max_size=6)
     return st.builds(Dlt645Frame, address, controls, st.binary(max_size=200))
 
@@ -35,8 +36,8 @@ def cjt188_frames() -> st.SearchStrategy[Cjt188Frame]:
     return st.builds(Cjt188Frame, address, st.integers(0x80, 0xFF), st.binary(max_size=100))
 
 
-@pytest.mark.parametrize("vector", DLT645, ids=lambda vector: vector["name"])
-def test_published_frames_of_dlt645_are_read_and_made(vector: dict[str, Any]) -> None:
+@pytest.mark.parametrize("vector", [*DLT645, *BY_THE_RULES], ids=lambda vector: vector["name"])
+def test_published_frames_of_dlt645_and_those_made_by_its_rules_are_read_and_made(vector: dict[str, Any]) -> None:
     octets = bytes.fromhex(vector["bytes"])
     expected = Dlt645Frame(
         dlt645_frame.parse_address(vector["address"]), int(vector["control"], 16), bytes.fromhex(vector["data"])
@@ -44,7 +45,7 @@ def test_published_frames_of_dlt645_are_read_and_made(vector: dict[str, Any]) ->
     assert dlt645_frame.parse(octets) == (expected, len(octets))
     assert dlt645_frame.encode(expected) == octets
     if "series" in vector:
-        series = load_template("dlt645-2007-three-phase").model.series[vector["series"]]
+        series = load_template("dlt645-2007-three-phase").model.every_series()[vector["series"]]
         assert series.decode_answer(expected.data[4:]) == pytest.approx(vector["value"])
 
 
@@ -144,7 +145,7 @@ def test_an_unfinished_frame_does_not_hide_the_one_that_follows_it() -> None:
     assert scanner.feed(octets) == [whole]
 
 
-@pytest.mark.parametrize("control", [c for c in range(0x80) if c not in (0x11, 0x12)])
+@pytest.mark.parametrize("control", [c for c in range(0x80) if c not in (0x11, 0x12, 0x13)])
 def test_dlt645_sends_nothing_but_reads(control: int) -> None:
     with pytest.raises(FrameError, match="does not read"):
         dlt645_frame.encode(Dlt645Frame(bytes(6), control, b"\x00\x00\x01\x00"))

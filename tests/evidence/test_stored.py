@@ -50,7 +50,7 @@ def read(*bodies: Body) -> list[StoredReading]:
 def test_entries_are_read_at_their_stride_and_the_rest_of_their_words_is_kept() -> None:
     frames = (frame(100, 1, 20, 3), frame(104, 4, 0xFFFF, 6), frame(108, 7, 8, 9))
     found = read(descriptor("m"), frames, Event("history", DETAIL))
-    assert [(one.entry, one.values, one.words) for one in found] == [
+    assert [(one.entry, one.values, one.raw) for one in found] == [
         (1, (10.0,), (1, 20, 3)),
         (2, (None,), (4, 0xFFFF, 6)),
         (3, (4.0,), (7, 8, 9)),

@@ -8,15 +8,32 @@ from __future__ import annotations
 import re
 import zoneinfo
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, ValidatorFunctionWrapHandler, WrapValidator, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+)
 
 from agent import drivers
 from agent.errors import ConfigurationError
-from agent.models import Limits, Octets, Ratio, SeriesKind, SeriesModel, load_template, model_names
+from agent.models import (
+    Limits,
+    Octets,
+    Ratio,
+    SeriesKind,
+    SeriesModel,
+    StoredRegisters,
+    load_template,
+    model_names,
+)
 from wire.document import Document, DocumentModel, problem, read_document, suggestion, validate_document
 from wire.errors import DocumentError, KeyFormatError, fault_text
 from wire.keys import VerifyingKey
@@ -28,6 +45,10 @@ _DURATION_UNITS = {"ms": 1, "s": 1_000, "min": 60_000, "h": 3_600_000, "d": 86_4
 _SIZE_UNITS = {"B": 1, "kB": 1_000, "MB": 1_000_000, "GB": 1_000_000_000, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 MAXIMUM_UPLINKS = 3
 _MQTT_PORTS = {"mqtt": 1883, "mqtts": 8883}
+MAXIMUM_SPARKPLUG_NAME_BYTES = 128
+ENROLMENT_FOLDER = "enrolment"
+"""Where in the data directory the keys and certificates of enrolled uplinks lie."""
+
 MINIMUM_SPOOL_BYTES = 4 * 2**20
 """Below this the write-ahead log alone would eat the spool."""
 
@@ -68,18 +89,15 @@ def _identifier(value: str) -> str:
 Identifier = Annotated[str, BeforeValidator(lambda value: _identifier(value) if isinstance(value, str) else value)]
 
 
-class UplinkConfig(DocumentModel):
-    """Where records go: an MQTT broker, and the key with which the server behind it acknowledges.
+class BrokerConfig(DocumentModel):
+    """An MQTT broker, and who the gateway is there.
 
-    ``id`` tells several uplinks apart. ``version`` is that of MQTT; ``auto`` is 5, and 3.1.1 with a broker that does
-    not know 5. With ``mqtts://`` the broker must prove itself: by the authorities of ``ca_file`` and no others, where
-    it is given, and by the SHA-256 of its certificate, where ``certificate_sha256`` is. ``bytes_a_second`` bounds the
-    pace over a minute's time.
+    ``version`` is that of MQTT; ``auto`` is 5, and 3.1.1 with a broker that does not know 5. With ``mqtts://`` the
+    broker must prove itself: by the authorities of ``ca_file`` and no others, where it is given, and by the SHA-256 of
+    its certificate, where ``certificate_sha256`` is.
     """
 
-    id: Identifier = "server"
     url: str
-    server_key: str
     version: Literal["auto", "5", "3.1.1"] = "auto"
     username: str | None = None
     password: Annotated[str | None, Field(repr=False)] = None
@@ -88,9 +106,6 @@ class UplinkConfig(DocumentModel):
     client_certificate: Path | None = None
     client_key: Path | None = None
     keepalive: Annotated[Duration, Field(ge=5_000, le=65_535_000)] = 30_000
-    window_records: Annotated[int, Field(ge=1, le=10_000)] = 256
-    window_bytes: Size = 1_048_576
-    bytes_a_second: Size | None = None
 
     @field_validator("version", mode="before")
     @classmethod
@@ -119,15 +134,6 @@ class UplinkConfig(DocumentModel):
             raise ValueError("write the SHA-256 of the certificate, 64 hexadecimal digits, colons allowed")
         return digest
 
-    @field_validator("server_key")
-    @classmethod
-    def _server_key_is_key(cls, value: str) -> str:
-        try:
-            VerifyingKey.from_text(value)
-        except KeyFormatError as error:
-            raise ValueError(str(error)) from error
-        return value
-
     @property
     def host(self) -> str:
         """The broker's host name."""
@@ -144,15 +150,64 @@ class UplinkConfig(DocumentModel):
         """Whether the connection is encrypted."""
         return urlsplit(self.url).scheme == "mqtts"
 
+    def placed_in(self, directory: Path) -> Self:
+        """Return the broker with the relative paths in it taken as relative to ``directory``."""
+        paths = {name: getattr(self, name) for name in ("ca_file", "client_certificate", "client_key")}
+        return self.model_copy(update={name: directory / path for name, path in paths.items() if path is not None})
+
+
+class UplinkConfig(BrokerConfig):
+    """Where records go: an MQTT broker, and the key with which the server behind it acknowledges.
+
+    ``id`` tells several uplinks apart. ``bytes_a_second`` bounds the pace over a minute's time.
+    """
+
+    id: Identifier = "server"
+    server_key: str
+    window_records: Annotated[int, Field(ge=1, le=10_000)] = 256
+    window_bytes: Size = 1_048_576
+    bytes_a_second: Size | None = None
+
+    @field_validator("server_key")
+    @classmethod
+    def _server_key_is_key(cls, value: str) -> str:
+        try:
+            VerifyingKey.from_text(value)
+        except KeyFormatError as error:
+            raise ValueError(str(error)) from error
+        return value
+
     @property
     def key(self) -> VerifyingKey:
         """The key that verifies the server's acknowledgements."""
         return VerifyingKey.from_text(self.server_key)
 
-    def placed_in(self, directory: Path) -> Self:
-        """Return the uplink with the relative paths in it taken as relative to ``directory``."""
-        paths = {name: getattr(self, name) for name in ("ca_file", "client_certificate", "client_key")}
-        return self.model_copy(update={name: directory / path for name, path in paths.items() if path is not None})
+
+def _sparkplug_name(value: str) -> str:
+    if not 1 <= len(value.encode()) <= MAXIMUM_SPARKPLUG_NAME_BYTES or any(c in "+/#" or ord(c) < 0x20 for c in value):
+        raise ValueError(
+            f"write 1 to {MAXIMUM_SPARKPLUG_NAME_BYTES} bytes of text without '+', '/', '#' and control codes"
+        )
+    return value
+
+
+SparkplugName = Annotated[str, AfterValidator(_sparkplug_name)]
+"""A part of a topic (Sparkplug 3.0, tck-id-topic-structure-namespace-valid-group-id and its likes)."""
+
+
+class SparkplugConfig(BrokerConfig):
+    """The enterprise's own SCADA: a broker to which current values go as Sparkplug B messages.
+
+    ``edge_node_id`` is the gateway's id where it is absent. With ``primary_host_id`` nothing is told unless that host
+    application says that it is there. ``interval`` is how often what has changed is sent.
+    """
+
+    group_id: SparkplugName
+    edge_node_id: SparkplugName | None = None
+    primary_host_id: SparkplugName | None = None
+    interval: Annotated[Duration, Field(ge=100, le=3_600_000, description="How often what has changed is sent.")] = (
+        1_000
+    )
 
 
 class LimitsOverride(DocumentModel):
@@ -184,6 +239,11 @@ class SeriesOverride(DocumentModel):
     modulus: Annotated[float, Field(gt=0)] | None = None
     maximum_rate: Annotated[float, Field(gt=0)] | None = None
     ratio: Ratio | None = None
+
+
+@lru_cache(maxsize=MAXIMUM_SERIES)
+def _held_once(series: SeriesModel) -> SeriesModel:
+    return series
 
 
 class DeviceConfig(DocumentModel):
@@ -229,6 +289,12 @@ class DeviceConfig(DocumentModel):
         if _DAY_MS % value:
             raise ValueError(_POLL_GRID)
         return value
+
+    @field_validator("extra_series")
+    @classmethod
+    def _alike_are_one(cls, value: dict[str, SeriesModel]) -> dict[str, SeriesModel]:
+        """Devices alike (in YAML an anchor and its aliases) say the same again and again: it is held once."""
+        return {name: _held_once(series) for name, series in value.items()}
 
     def effective_limits(self) -> Limits:
         """Return the limits of the model with this device's changes."""
@@ -327,6 +393,7 @@ class GatewayConfig(DocumentModel):
     health_interval: Annotated[Duration, Field(ge=1_000)] = 60_000
     uplink: UplinkConfig | None = None
     uplinks: Annotated[tuple[UplinkConfig, ...], Field(max_length=MAXIMUM_UPLINKS)] = ()
+    sparkplug: SparkplugConfig | None = None
     connections: tuple[AnyConnection, ...]
 
     @field_validator("timezone")
@@ -381,6 +448,7 @@ def parse_config(text: str, source: str, directory: Path) -> GatewayConfig:
             "data_directory": directory / config.data_directory,
             "uplink": None if config.uplink is None else config.uplink.placed_in(directory),
             "uplinks": tuple(uplink.placed_in(directory) for uplink in config.uplinks),
+            "sparkplug": None if config.sparkplug is None else config.sparkplug.placed_in(directory),
             "connections": tuple(connection.placed_in(directory) for connection in config.connections),
         }
     )
@@ -421,10 +489,16 @@ def _uplink_problems(document: Document, config: GatewayConfig) -> Iterator[str]
     places = places or [("uplinks", index) for index in range(len(config.uplinks))]
     for where, uplink in zip(places, config.all_uplinks, strict=True):
         yield from _duplicate(document, (*where, "id"), uplink.id, seen)
-        if not uplink.tls and (uplink.ca_file or uplink.certificate_sha256 or uplink.client_certificate):
-            yield problem(document, (*where, "url"), "has certificates beside it but no encryption; write mqtts://")
-        if (uplink.client_certificate is None) != (uplink.client_key is None):
-            yield problem(document, where, "client_certificate and client_key belong together; write both or none")
+        yield from _broker_problems(document, where, uplink)
+    if config.sparkplug is not None:
+        yield from _broker_problems(document, ("sparkplug",), config.sparkplug)
+
+
+def _broker_problems(document: Document, where: tuple[str | int, ...], broker: BrokerConfig) -> Iterator[str]:
+    if not broker.tls and (broker.ca_file or broker.certificate_sha256 or broker.client_certificate):
+        yield problem(document, (*where, "url"), "has certificates beside it but no encryption; write mqtts://")
+    if (broker.client_certificate is None) != (broker.client_key is None):
+        yield problem(document, where, "client_certificate and client_key belong together; write both or none")
 
 
 def _duplicate(document: Document, where: tuple[str | int, ...], name: str, seen: dict[str, int]) -> Iterator[str]:
@@ -436,7 +510,7 @@ def _duplicate(document: Document, where: tuple[str | int, ...], name: str, seen
 def _history_problems(document: Document, here: tuple[str | int, ...], device: DeviceConfig) -> Iterator[str]:
     limit = device.effective_limits().maximum_registers
     for name, stored in load_template(device.model).model.history.items() if device.history else ():
-        if stored.registers > limit:
+        if isinstance(stored, StoredRegisters) and stored.registers > limit:
             text = f"{name} readings have {stored.registers} registers an entry; allow as many, or write history: false"
             yield problem(document, (*here, "limits", "maximum_registers"), text)
 

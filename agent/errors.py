@@ -57,6 +57,22 @@ class UnreachableError(AgentError):
     exit_code = 1
 
 
+class EnrolmentError(AgentError):
+    """This gateway cannot be enrolled with this code, at this server."""
+
+
+class EnrolmentRefusedError(EnrolmentError):
+    """The server says no."""
+
+    exit_code = 1
+
+
+class UnreachableServerError(AgentError):
+    """The server for enrolment does not answer."""
+
+    exit_code = 3
+
+
 class SpoolFullError(SpoolError):
     """There is no room on the disk for another record."""
 
@@ -77,3 +93,11 @@ class UplinkError(AgentError):
 
 class ProtocolVersionError(UplinkError):
     """The broker does not speak this version of MQTT."""
+
+
+class BrokerUnreachableError(UplinkError):
+    """There is no connection to the broker: it has received nothing."""
+
+
+class SparkplugPayloadError(AgentError):
+    """Bytes are no Sparkplug payload, or a value does not fit into one."""

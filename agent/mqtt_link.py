@@ -8,16 +8,17 @@ is decided in one place.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from agent.config import UplinkConfig
-from agent.errors import ProtocolVersionError, UplinkError
+from agent.config import BrokerConfig
+from agent.errors import BrokerUnreachableError, ProtocolVersionError, UplinkError
 from agent.tls import client_context
 
 _CONNECT_SECONDS = 10.0
@@ -26,27 +27,50 @@ _AT_LEAST_ONCE = 1
 _UNSUPPORTED_VERSION = "Unsupported protocol version"
 
 
-class MqttLink:
-    """A connection to the broker with MQTT ``version`` 5 or 3.1.1, subscribed to one topic.
+@dataclass(frozen=True, slots=True)
+class Will:
+    """What the broker publishes, at least once, when it loses the connection."""
 
-    ``will`` is topic and content of the retained message that the broker publishes when it loses the connection.
-    ``on_message`` is called in the event loop with each message's bytes, ``on_lost`` once with the reason when the
-    connection has ended.
+    topic: str
+    payload: bytes
+    retain: bool
+
+
+class SpokenVersion:
+    """The version of MQTT that is spoken with a broker: ``current``, from what the gateway file has ``wanted``."""
+
+    def __init__(self, wanted: Literal["auto", "5", "3.1.1"]) -> None:
+        self._wanted = wanted
+        self.current = "3.1.1" if wanted == "3.1.1" else "5"
+
+    def fall_back(self) -> bool:
+        """Go on with 3.1.1 after a broker has refused 5; tell whether there was anything to fall back to."""
+        possible = self._wanted == "auto" and self.current == "5"
+        if possible:
+            self.current = "3.1.1"
+        return possible
+
+
+class MqttLink:
+    """A connection to the broker with MQTT ``version`` 5 or 3.1.1, subscribed to ``topics`` with QoS 1.
+
+    ``on_message`` is called in the event loop with topic and bytes of each message, ``on_lost`` once with the reason
+    when the connection has ended.
     """
 
     def __init__(
         self,
-        config: UplinkConfig,
+        config: BrokerConfig,
         *,
         version: str,
         client_id: str,
-        topic: str,
-        on_message: Callable[[bytes], None],
+        topics: Sequence[str],
+        on_message: Callable[[str, bytes], None],
         on_lost: Callable[[str], None],
-        will: tuple[str, bytes],
+        will: Will,
     ) -> None:
         self._config = config
-        self._topic = topic
+        self._topics = topics
         self._on_message = on_message
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
@@ -62,7 +86,7 @@ class MqttLink:
         )
         self._client.connect_timeout = _CONNECT_SECONDS
         self._client.max_inflight_messages_set(_INFLIGHT)
-        self._client.will_set(*will, qos=_AT_LEAST_ONCE, retain=True)
+        self._client.will_set(will.topic, will.payload, qos=_AT_LEAST_ONCE, retain=will.retain)
         if config.username is not None:
             self._client.username_pw_set(config.username, config.password)
         if config.tls:
@@ -75,13 +99,13 @@ class MqttLink:
 
     @property
     def unconfirmed(self) -> int:
-        """How many published messages the broker has not confirmed (PUBACK)."""
+        """How many published messages the broker has not confirmed (PUBACK), or with QoS 0 are not on their way."""
         return len(self._unconfirmed)
 
     async def open(self) -> None:
         """Connect and subscribe; raise `UplinkError` when the broker cannot be reached or refuses.
 
-        `ProtocolVersionError` when it refuses the version of MQTT.
+        `BrokerUnreachableError` when it has received nothing, `ProtocolVersionError` when it refuses the version.
         """
         address = f"{self._config.host}:{self._config.port}"
         options: dict[str, Any] = {"clean_start": True} if self._newest else {}
@@ -90,16 +114,16 @@ class MqttLink:
                 self._client.connect, self._config.host, self._config.port, self._config.keepalive // 1000, **options
             )
         except (OSError, ValueError) as error:
-            raise UplinkError(f"broker {address}: {error}") from error
+            raise BrokerUnreachableError(f"broker {address}: {error}") from error
         self._client.loop_start()
         try:
             await asyncio.wait_for(self._ready, _CONNECT_SECONDS)
         except TimeoutError as error:
             raise UplinkError(f"broker {address}: no answer within {_CONNECT_SECONDS:.0f} s") from error
 
-    def publish(self, topic: str, data: bytes, *, retain: bool = False) -> None:
-        """Hand over a message for the broker, at least once; raise `UplinkError` when the link is down."""
-        info = self._client.publish(topic, data, qos=_AT_LEAST_ONCE, retain=retain)
+    def publish(self, topic: str, data: bytes, *, retain: bool = False, qos: int = _AT_LEAST_ONCE) -> None:
+        """Hand over a message for the broker; raise `UplinkError` when the link is down."""
+        info = self._client.publish(topic, data, qos=qos, retain=retain)
         if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
             raise UplinkError(f"cannot publish: {mqtt.error_string(info.rc)}")
         self._unconfirmed.add(info.mid)
@@ -122,25 +146,28 @@ class MqttLink:
             refusal = ProtocolVersionError if reason == _UNSUPPORTED_VERSION else UplinkError
             self._post(self._refuse, refusal(f"the broker refuses the connection: {reason}"))
         else:
-            client.subscribe(self._topic, qos=_AT_LEAST_ONCE)
+            client.subscribe([(topic, _AT_LEAST_ONCE) for topic in self._topics])
 
     def _subscribed(
         self, _client: mqtt.Client, _data: object, _mid: int, reasons: list[ReasonCode], _: Properties | None
     ) -> None:
         if any(reason.is_failure for reason in reasons):
-            text = f"the broker refuses the subscription to {self._topic}: {reasons[0]}"
+            refused = [
+                f"{topic}: {reason}" for topic, reason in zip(self._topics, reasons, strict=False) if reason.is_failure
+            ]
+            text = f"the broker refuses the subscription to {', '.join(refused)}"
             self._post(self._refuse, UplinkError(text))
         else:
             self._post(self._accept)
 
     def _received(self, _client: mqtt.Client, _data: object, message: mqtt.MQTTMessage) -> None:
-        self._post(self._on_message, bytes(message.payload))
+        self._post(self._on_message, message.topic, bytes(message.payload))
 
     def _published(
         self, _client: mqtt.Client, _data: object, mid: int, reason: ReasonCode, _: Properties | None
     ) -> None:
         if reason.is_failure:
-            self._post(self._lost, f"the broker refuses a record: {reason}")
+            self._post(self._lost, f"the broker refuses a message: {reason}")
         else:
             self._post(self._unconfirmed.discard, mid)
 

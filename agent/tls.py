@@ -1,4 +1,4 @@
-"""TLS for uplinks: who the broker must be, and who the gateway is."""
+"""TLS for brokers: who the broker must be, and who the gateway is."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import hashlib
 import ssl
 from typing import Any
 
-from agent.config import UplinkConfig
+from agent.config import BrokerConfig
 from agent.errors import ConfigurationError
 
 
-def client_context(config: UplinkConfig) -> ssl.SSLContext:
+def client_context(config: BrokerConfig) -> ssl.SSLContext:
     """Return the context of connections to the broker of ``config``: TLS 1.2 or later, the host name is checked.
 
     Trusted are the authorities of ``ca_file`` alone, where it is given, else those of the system. A pinned certificate

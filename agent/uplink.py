@@ -10,6 +10,7 @@ Each uplink has its own connection, window, pace and waits, and nothing in commo
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import logging
 import random
@@ -22,7 +23,7 @@ from agent.errors import ConfigurationError, ProtocolVersionError, SpoolError, U
 from agent.head_file import Acknowledged
 from agent.health import offline
 from agent.journal import JournalThread
-from agent.mqtt_link import MqttLink
+from agent.mqtt_link import MqttLink, SpokenVersion, Will
 from wire.errors import ReceiptError
 from wire.receipt import Acknowledgement, open_acknowledgement
 from wire.topics import ack_topic, health_topic, record_topic
@@ -74,7 +75,7 @@ class Uplink:
         self._health_sent: bytes | None = None
         self.fault: str | None = "not connected yet"
         self._reported = False
-        self._version = "3.1.1" if config.version == "3.1.1" else "5"
+        self._version = SpokenVersion(config.version)
         self._in_flight: deque[_InFlight] = deque()
         self._sent = 0
         self._sent_at = 0.0
@@ -103,11 +104,10 @@ class Uplink:
             try:
                 await self._session()
             except ProtocolVersionError as error:
-                if self._config.version == "auto" and self._version == "5":
+                if self._version.fall_back():
                     log.info("the broker does not speak MQTT 5, going on with 3.1.1")
-                    self._version = "3.1.1"
                     continue
-                log.error("%s (MQTT %s, the gateway file says %s)", error, self._version, self._config.version)
+                log.error("%s (MQTT %s, the gateway file says %s)", error, self._version.current, self._config.version)
                 self.fault = str(error)
             except (UplinkError, SpoolError, ConfigurationError) as error:
                 if not self._reported:
@@ -127,12 +127,12 @@ class Uplink:
         self._lost = None
         link = MqttLink(
             self._config,
-            version=self._version,
-            client_id=f"shopfloor-{self._gateway}-{self._config.id}",
-            topic=ack_topic(self._gateway),
+            version=self._version.current,
+            client_id=self._client_id(),
+            topics=[ack_topic(self._gateway)],
             on_message=self._take,
             on_lost=self._take_loss,
-            will=(health_topic(self._gateway), json.dumps(offline(self._gateway)).encode()),
+            will=Will(health_topic(self._gateway), json.dumps(offline(self._gateway)).encode(), retain=True),
         )
         try:
             await link.open()
@@ -156,7 +156,17 @@ class Uplink:
         finally:
             await link.close()
 
-    def _take(self, data: bytes) -> None:
+    def _client_id(self) -> str:
+        """Return the name of the session; with a TLS key nobody else can guess it, and end the session by taking it."""
+        name = f"shopfloor-{self._gateway}-{self._config.id}"
+        if self._config.client_key is None:
+            return name
+        try:
+            return f"{name}-{hashlib.sha256(self._config.client_key.read_bytes()).hexdigest()[:16]}"
+        except OSError as error:
+            raise ConfigurationError(f"{self._config.client_key}: cannot be read: {error}") from error
+
+    def _take(self, _topic: str, data: bytes) -> None:
         self._inbox.append(data)
         self._wake.set()
 

@@ -18,8 +18,7 @@ from agent.clock import Clock, SystemClock
 from agent.config import GatewayConfig
 from agent.description import describe
 from agent.errors import SpoolError
-from agent.journal import Journal
-from agent.keyfile import load_key
+from agent.key_rotation import open_journal
 from agent.plausibility import Check, Outcome
 from agent.readout import DeviceReadout
 from agent.recorder import changes
@@ -94,10 +93,7 @@ class Commissioning:
     def __init__(self, config: GatewayConfig, clock: Clock | None = None) -> None:
         self._config = config
         self._clock = SystemClock() if clock is None else clock
-        key = load_key(config.key_file)
-        uplinks = [uplink.id for uplink in config.all_uplinks]
-        directory, budget = config.data_directory, config.spool_bytes
-        self._journal = Journal(directory, config.gateway, key, budget, self._clock, uplinks=uplinks)
+        self._journal = open_journal(config, self._clock)
 
     def __enter__(self) -> Commissioning:
         return self

@@ -3,11 +3,11 @@
 Nothing in a dossier is stored: it is made from the plan, the intervals and the signed records whenever one of them has
 changed. Pages, files, the command line and the demo all show the same dossier.
 
-What a dossier rests on is the enrolled key of each gateway. Whoever may write to the database can replace such a key
-and sign a history of his own; change what was registered and when (a plan together with its hash, a date, the newest
-amendment); cut off the end of a chain together with its head while nothing after the end has arrived. None of these can
-be seen from the database alone: it takes a log outside of it that has recorded keys, plans and heads. Any other
-alteration of what a figure rests on leaves the figure not proven.
+What a dossier rests on is the enrolled key of each gateway; keys that follow it are proven from the chain. Whoever may
+write to the database can replace an enrolled key and sign a history of his own; change what was registered and when (a
+plan together with its hash, a date, the newest amendment); cut off the end of a chain together with its head while
+nothing after the end has arrived. None of these can be seen from the database alone: it takes a log outside of it that
+has recorded keys, plans and heads. Any other alteration of what a figure rests on leaves the figure not proven.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import date
 from functools import cached_property
 from threading import Lock
@@ -28,6 +28,7 @@ import numpy as np
 from dashboards.days import DayTable, day_table
 from dashboards.errors import PlanAlteredError, UnknownFigureError, UnknownProjectError
 from dashboards.figures import iso_time, zone_text
+from dashboards.siblings import register_readings, sibling_channels
 from evidence.days import period_days
 from evidence.evaluate import evaluate
 from evidence.finding import Check
@@ -35,10 +36,13 @@ from evidence.intervals import MARGIN_MS, QUARTER_HOUR_MS, SeriesIntervals, comp
 from evidence.plan import Period, Plan, load_plan
 from evidence.proof import GatewayRecords, Proof, prove
 from evidence.result import Evaluation
+from evidence.screens.impossible_increments import credible
+from evidence.signed_facts import ReceivedRecord, SignedFacts, gateway_facts, together
 from evidence.table import DAY_MS, IntervalTable, midnight_ms, table_from_sources
 from store.database import Connection, Pool, snapshot
 from store.dirty import dirty_days
 from store.gateways import gateway as stored_gateway
+from store.gateways import successors
 from store.intervals import IntervalColumns, read_intervals
 from store.projects import Project, project, project_revisions
 from store.records import (
@@ -241,6 +245,7 @@ def _read(connection: Connection, project_id: str) -> _Inputs:
         if gateway is not None:
             keys[gateway_id] = VerifyingKey.from_bytes(gateway.public_key)
             digest.update(gateway.public_key)
+            digest.update(repr(successors(connection, gateway_id)).encode())
             digest.update(content_digest(connection, gateway_id, from_ms - MARGIN_MS, to_ms + MARGIN_MS))
             if days := dirty_days(connection, gateway_id, from_ms - DAY_MS, to_ms):
                 unsettled[gateway_id] = [(day, day + DAY_MS) for day in days]
@@ -271,9 +276,13 @@ def _make(connection: Connection, inputs: _Inputs) -> Dossier:
     plan = inputs.plan
     intervals = {name: SeriesIntervals.from_lists(columns) for name, columns in inputs.sources.items()}
     table = _table(plan, intervals)
-    evaluation = evaluate(plan, table)
-    results = {result.id: result for result in evaluation.kpis}
     gathered = [_gateway_records(connection, inputs, gateway) for gateway in inputs.keys]
+    signed = together(one.facts for one in gathered)
+    siblings = sibling_channels(connection, plan, table, signed)
+    signed = replace(signed, registers=register_readings(intervals))
+    evaluation = evaluate(plan, table, signed, siblings)
+    results = {result.id: result for result in evaluation.kpis}
+    possible = credible(table)
     units = {source: series.unit for series in plan.series.values() for source in series.sources}
     return Dossier(
         plan=plan,
@@ -288,7 +297,7 @@ def _make(connection: Connection, inputs: _Inputs) -> Dossier:
         heads={gateway: head for one in gathered for gateway, head in one.heads.items()},
         table=table,
         sources=inputs.sources,
-        day_tables={kpi.id: day_table(plan, kpi, results[kpi.id], table) for kpi in plan.kpis},
+        day_tables={kpi.id: day_table(plan, kpi, results[kpi.id], possible) for kpi in plan.kpis},
     )
 
 
@@ -325,6 +334,11 @@ def _gateway_records(connection: Connection, inputs: _Inputs, gateway: str) -> _
     if len(descriptors) != len(named):
         # The column may have been altered; what the records themselves name takes a look into each of them.
         descriptors = _descriptor_records(connection, gateway, _descriptors_named(stored) - own)
+    # Where they stand is looked up; what they say is read from the records, and proven.
+    handing_over = [seq - 1 for seq in successors(connection, gateway).get(gateway, {}) if seq <= first]
+    rotations = [
+        record for seq in handing_over for record in read_records(connection, gateway, first_seq=seq, last_seq=seq)
+    ]
     records = GatewayRecords(
         gateway=gateway,
         key=inputs.keys[gateway],
@@ -333,11 +347,20 @@ def _gateway_records(connection: Connection, inputs: _Inputs, gateway: str) -> _
         records=[(record.seq, record.data) for record in stored],
         descriptor_records=[record.data for record in descriptors],
         event_records=[record.data for record in events],
+        rotation_records=[record.data for record in rotations],
         head=(head.seq, head.hash) if ends_with_chain else None,
+    )
+    devices = {source.rsplit("/", 1)[0] for series in inputs.plan.series.values() for source in series.sources}
+    facts = gateway_facts(
+        gateway,
+        [ReceivedRecord(record.data, record.received_ms) for record in stored],
+        [record.data for record in descriptors],
+        devices,
     )
     known = {record.seq for record in inside}
     outside = [record for record in stored if record.seq not in known]
-    return _Gathered(records, [*outside, *descriptors, *events], {gateway: head} if ends_with_chain else {})
+    resting_on = [*outside, *descriptors, *events, *rotations]
+    return _Gathered(records, resting_on, {gateway: head} if ends_with_chain else {}, facts)
 
 
 def _descriptor_records(connection: Connection, gateway: str, names: Iterable[bytes]) -> list[StoredRecord]:
@@ -347,11 +370,13 @@ def _descriptor_records(connection: Connection, gateway: str, names: Iterable[by
 
 @dataclass(frozen=True)
 class _Gathered:
-    """The records of one gateway; those beyond the span, and the head of the chain where it counts."""
+    """The records of one gateway; those beyond the span, the head of the chain where it counts, and what the records
+    say beside their values."""
 
     records: GatewayRecords
     outside: Sequence[StoredRecord]
     heads: Mapping[str, ChainHead]
+    facts: SignedFacts
 
 
 def _up_to(records: Generator[StoredRecord, None, None], ends: Callable[[StoredRecord], bool]) -> list[StoredRecord]:
@@ -394,7 +419,7 @@ def _periods(plan: Plan) -> list[tuple[str, Period]]:
 
 
 def _span(plan: Plan) -> tuple[int, int]:
-    return midnight_ms(plan.baseline.start, plan.zone), midnight_ms(plan.reporting.to, plan.zone)
+    return plan.span_ms
 
 
 def _table(plan: Plan, intervals: Mapping[str, SeriesIntervals]) -> IntervalTable:

@@ -10,7 +10,7 @@ from typing import Any
 from dashboards.figures import NO_VALUE, duration, iso_time, number, unit_text, zone_text
 from dashboards.language import Catalogue
 from store.database import Pool, transaction
-from store.gateways import gateways
+from store.gateways import gateways, successors
 from store.incidents import incident_count
 from store.latest import read_latest
 from store.quarantine import quarantine_count
@@ -55,7 +55,9 @@ class LiveBoard:
             counted = self._count(connection, now_ms)
             fresh = freshness(connection)
             board = []
+            followed = successors(connection)
             for gateway in gateways(connection):
+                key = next(reversed(followed.get(gateway.id, {}).values()), gateway.public_key)
                 state, count = fresh.get(gateway.id), counted.get(gateway.id)
                 received_ms = None if state is None else state.newest_received_ms
                 lag_ms = None if received_ms is None else max(now_ms - received_ms, 0)
@@ -63,7 +65,7 @@ class LiveBoard:
                     {
                         "id": gateway.id,
                         "name": gateway.name,
-                        "fingerprint": VerifyingKey.from_bytes(gateway.public_key).fingerprint,
+                        "fingerprint": VerifyingKey.from_bytes(key).fingerprint,
                         "added": iso_time(gateway.added_ms, self._timezone),
                         "state": gateway_state(lag_ms),
                         "lag_ms": lag_ms,

@@ -21,7 +21,8 @@ from wire.descriptor import Descriptor
 from wire.errors import RecordError
 from wire.event import Event, Gap
 from wire.keys import VerifyingKey
-from wire.record import ZERO_HASH, Payload, open_record
+from wire.record import ZERO_HASH, Payload, Record
+from wire.rotation import KeyHistory, rotates_key
 
 BLOCK_RECORDS = 512
 """Records verified with one signature; a fault costs one signature a record of its block."""
@@ -37,7 +38,8 @@ _CHAIN_FAULTS = {
 }
 _SIGNATURE_FAULTS = {
     "bad-signature": "签名不符，内容被改动过",
-    "wrong-key": "不是由该网关登记的密钥签署",
+    "wrong-key": "不是由该网关此时有效的密钥签署",
+    "bad-rotation": "更换密钥的声明无效",
     "foreign-gateway": "属于另一个网关",
     "truncated": "内容被截断",
 }
@@ -50,13 +52,14 @@ _NO_INTERVALS = ("no stored intervals were given to compare with", "没有可供
 
 @dataclass(frozen=True)
 class GatewayRecords:
-    """The kept records of one gateway.
+    """The kept records of one gateway. ``key`` is the one that was enrolled: the trust in all later ones rests on it.
 
     ``records``: (seq as kept, bytes as sent), in order of seq, the first of them ``first_seq``. ``prev_hash``: hash of
     the record before it, ``None`` when not known (the run then vouches for itself only). ``descriptor_records``: bytes
     of earlier records whose descriptors are still in force. ``event_records``: bytes of later events, which may declare
-    lost what is missing here. ``head``: seq and hash of the last record that was committed, when the run should end
-    with it; ``None`` when a record after the range ends the run.
+    lost what is missing here. ``rotation_records``: bytes of the earlier events that hand over from ``key`` to the one
+    that signs at the beginning, in their order. ``head``: seq and hash of the last record that was committed, when the
+    run should end with it; ``None`` when a record after the range ends the run.
     """
 
     gateway: str
@@ -66,6 +69,7 @@ class GatewayRecords:
     records: Iterable[tuple[int, bytes]]
     descriptor_records: Sequence[bytes] = ()
     event_records: Sequence[bytes] = ()
+    rotation_records: Sequence[bytes] = ()
     head: tuple[int, bytes] | None = None
 
 
@@ -216,15 +220,19 @@ def _check_run(gateway: GatewayRecords) -> _CheckedRun:
     kept = list(gateway.records)
     seqs = [seq for seq, _ in kept]
     run = _CheckedRun(CheckedGateway(gateway.gateway, len(kept), seqs[0] if seqs else None, seqs[-1] if seqs else None))
-    results = _verify_blocks(gateway, kept, [])
+    keys = _handed_over(gateway, run.signature_faults)
+    results = _verify_blocks(gateway, keys, kept, [])
+    later = results[-1].keys or keys if results else keys
     if any(fault.fault == "seq-gap" for result in results for fault in result.faults):
         # a gap may be declared by a record that stands far behind it
-        results = _verify_blocks(gateway, kept, [*_declared_gaps(results), *_later_gaps(gateway)])
+        results = _verify_blocks(gateway, keys, kept, [*_declared_gaps(results), *_later_gaps(gateway, later)])
     for result in results:
         for record in result.records:
             run.payloads.append(record.payload)
             if isinstance(record.payload.body, Descriptor):
                 run.descriptors[record.hash] = record.payload.body
+            if rotates_key(record):
+                run.notices.append(_rotation_notice(gateway.gateway, record))
         for fault in result.faults:
             list_ = run.chain_faults if fault.fault in _CHAIN_FAULTS else run.signature_faults
             list_.append(_record_fault(gateway.gateway, fault.seq, fault.fault, fault.text))
@@ -232,7 +240,7 @@ def _check_run(gateway: GatewayRecords) -> _CheckedRun:
     run.chain_faults += _head_faults(gateway, results)
     for data in gateway.descriptor_records:
         try:
-            record = open_record(data, gateway.key)
+            record = later.open(data)
         except RecordError as error:
             run.signature_faults.append(_record_fault(gateway.gateway, None, error.fault, f"a descriptor: {error}"))
         else:
@@ -241,7 +249,23 @@ def _check_run(gateway: GatewayRecords) -> _CheckedRun:
     return run
 
 
-def _verify_blocks(gateway: GatewayRecords, kept: Sequence[tuple[int, bytes]], gaps: Sequence[Gap]) -> list[RunResult]:
+def _handed_over(gateway: GatewayRecords, faults: list[ProofFault]) -> KeyHistory:
+    """Follow the rotations before the run from the enrolled key; what is wrong with one is among the faults."""
+    keys = KeyHistory(gateway.key)
+    for data in gateway.rotation_records:
+        try:
+            record = keys.open(data)
+            if record.payload.gateway != gateway.gateway:
+                raise RecordError("foreign-gateway", f"it is a record of {record.payload.gateway}")
+            keys = keys.through(record)
+        except RecordError as error:
+            faults.append(_rotation_fault(gateway.gateway, error))
+    return keys
+
+
+def _verify_blocks(
+    gateway: GatewayRecords, keys: KeyHistory, kept: Sequence[tuple[int, bytes]], gaps: Sequence[Gap]
+) -> list[RunResult]:
     results: list[RunResult] = []
     prev_seq, prev_hash = gateway.first_seq - 1, gateway.prev_hash
     if gateway.first_seq == 1:
@@ -251,7 +275,7 @@ def _verify_blocks(gateway: GatewayRecords, kept: Sequence[tuple[int, bytes]], g
         seqs = [seq for seq, _ in block]
         result = verify_run(
             [data for _, data in block],
-            gateway.key,
+            keys,
             gateway=gateway.gateway,
             prev_seq=prev_seq,
             prev_hash=prev_hash,
@@ -259,6 +283,7 @@ def _verify_blocks(gateway: GatewayRecords, kept: Sequence[tuple[int, bytes]], g
             gaps=gaps,
         )
         results.append(result)
+        keys = result.keys or keys
         last_is_authentic = bool(result.records) and result.records[-1].data == block[-1][1]
         prev_seq, prev_hash = result.seq, result.hash if last_is_authentic else None
     return results
@@ -273,10 +298,11 @@ def _declared_gaps(results: Sequence[RunResult]) -> list[Gap]:
     ]
 
 
-def _later_gaps(gateway: GatewayRecords) -> Iterator[Gap]:
+def _later_gaps(gateway: GatewayRecords, keys: KeyHistory) -> Iterator[Gap]:
     for data in gateway.event_records:
         try:
-            record = open_record(data, gateway.key)
+            record = keys.open(data)
+            keys = keys.through(record)
         except RecordError:
             # It declares nothing then; what is missing stays missing.
             continue
@@ -318,6 +344,26 @@ def _gap_notice(gateway: str, gap: Gap) -> ProofFault:
         fault="signed-gap",
         en=f"{gateway}: records {gap.first} to {gap.last} ({gap.samples} samples) were lost: {gap.reason}; signed",
         zh=f"{gateway}：第 {gap.first} 至 {gap.last} 号记录（{gap.samples} 次采样）已丢失，已签名声明：{gap.reason}",
+    )
+
+
+def _rotation_fault(gateway: str, error: RecordError) -> ProofFault:
+    return ProofFault(
+        gateway=gateway,
+        seq=None,
+        fault=error.fault,
+        en=f"{gateway}: a change of keys: {error}",
+        zh=f"{gateway} 的更换密钥记录：{_SIGNATURE_FAULTS.get(error.fault, '不是有效的签名记录')}",
+    )
+
+
+def _rotation_notice(gateway: str, record: Record) -> ProofFault:
+    return ProofFault(
+        gateway=gateway,
+        seq=record.seq,
+        fault="key-rotated",
+        en=f"{gateway}, record {record.seq}: another key signs from here on; the one before has signed that",
+        zh=f"{gateway} 第 {record.seq} 号记录：此后由新密钥签署，已由原密钥签名声明",
     )
 
 

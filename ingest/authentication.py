@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from wire import cose
 from wire.errors import RecordError, TopicError
-from wire.keys import VerifyingKey
 from wire.record import Record, open_record
+from wire.rotation import KeyHistory, rotates_key
 from wire.topics import gateway_of
 
 
@@ -36,6 +36,14 @@ class Rejection:
     message: Message
     reason: str
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayTrust:
+    """Whose word counts as that of a gateway: its keys, and since when nothing is taken any more (ms UTC)."""
+
+    keys: KeyHistory
+    revoked_ms: int | None = None
 
 
 @dataclass(slots=True)
@@ -71,28 +79,54 @@ def decode_messages(messages: Iterable[Message]) -> Authenticated:
     return decoded
 
 
-def authenticate(decoded: Authenticated, keys: Mapping[str, VerifyingKey]) -> Authenticated:
-    """Keep what the registered key of its gateway vouches for; reject the rest with the reason.
+def authenticate(decoded: Authenticated, trusted: Mapping[str, GatewayTrust]) -> Authenticated:
+    """Keep what the keys of its gateway vouch for; reject the rest with the reason.
 
     A record names the hash of the one before it, so that a signature vouches for the whole run that ends with it: a
     contiguous batch costs its hashes and one signature (as in `wire.chain.verify_run`, which would decode again what
-    is decoded already). Rejected are ``unknown-gateway``, ``wrong-key`` and ``bad-signature``.
+    is decoded already). A record that hands over to another key is verified by itself, with the key in force; those
+    behind it with the other. Rejected are ``unknown-gateway``, ``revoked-key`` (what came after the revocation,
+    whatever time it says it was made), ``wrong-key``, ``bad-signature`` and ``bad-rotation``.
     """
     result = Authenticated(rejected=list(decoded.rejected))
     for gateway, arrivals in decoded.by_gateway.items():
-        key = keys.get(gateway)
-        if key is None:
+        trust = trusted.get(gateway)
+        if trust is None:
             detail = f"no public key is registered for gateway '{gateway}'; register it, the gateway will send again"
             result.rejected.extend(Rejection(arrival.message, "unknown-gateway", detail) for arrival in arrivals)
             continue
         authentic: list[Arrival] = []
-        for run in _linked_runs(arrivals):
-            vouched = _vouched(run, key, result.rejected)
-            authentic.extend(run[:vouched])
+        keys = trust.keys
+        for run in _linked_runs(_in_time(arrivals, trust, result.rejected)):
+            for segment in _segments(run):
+                vouched = _vouched(segment, keys, result.rejected)
+                authentic.extend(segment[:vouched])
+                if vouched == len(segment):
+                    keys = keys.through(segment[-1].record)
         if authentic:
             authentic.sort(key=_seq)
             result.by_gateway[gateway] = authentic
     return result
+
+
+def _in_time(arrivals: Sequence[Arrival], trust: GatewayTrust, rejected: list[Rejection]) -> list[Arrival]:
+    """Return what arrived before its gateway was revoked; the rest is rejected."""
+    revoked_ms = trust.revoked_ms
+    if revoked_ms is None:
+        return list(arrivals)
+    late = [arrival for arrival in arrivals if arrival.message.received_ms >= revoked_ms]
+    detail = "the gateway is revoked; nothing that arrives from now on is taken, whenever it says it was made"
+    rejected.extend(Rejection(arrival.message, "revoked-key", detail) for arrival in late)
+    return [arrival for arrival in arrivals if arrival.message.received_ms < revoked_ms]
+
+
+def _segments(run: Sequence[Arrival]) -> Iterator[Sequence[Arrival]]:
+    """Yield the parts of a run that one key signs: each ends with the record that hands over to another, or the run."""
+    start = 0
+    for end, arrival in enumerate(run, start=1):
+        if end == len(run) or rotates_key(arrival.record):
+            yield run[start:end]
+            start = end
 
 
 def _linked_runs(arrivals: Sequence[Arrival]) -> list[list[Arrival]]:
@@ -110,11 +144,12 @@ def _linked_runs(arrivals: Sequence[Arrival]) -> list[list[Arrival]]:
     return runs
 
 
-def _vouched(run: Sequence[Arrival], key: VerifyingKey, rejected: list[Rejection]) -> int:
+def _vouched(run: Sequence[Arrival], keys: KeyHistory, rejected: list[Rejection]) -> int:
     """Return how many records of ``run`` the last good signature vouches for; those after it are rejected."""
     for last in range(len(run) - 1, -1, -1):
         try:
-            cose.parse(run[last].message.data).verify(key)
+            cose.parse(run[last].message.data).verify(keys.at(run[last].record.seq))
+            keys.through(run[last].record)
         except RecordError as error:
             rejected.append(Rejection(run[last].message, error.fault, str(error)))
         else:

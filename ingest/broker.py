@@ -10,19 +10,26 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import sys
 import time
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from ingest.broker_access import Client, nats_authorization, nats_mqtt, service_client
+from ingest.certificate_authority import SiteFiles
 from ingest.errors import BrokerError
+from ingest.loopback import reachable_host, require_encryption
 from store.guard import GuardedProcess
 from wire.limits import MAXIMUM_RECORD_BYTES
 
 START_SECONDS = 20.0
 """How long the broker may take to recover its streams and listen."""
+
+RELOAD_SECONDS = 5.0
 
 SYNC_INTERVAL = "2s"
 """How often JetStream calls fsync."""
@@ -30,16 +37,17 @@ SYNC_INTERVAL = "2s"
 ACKNOWLEDGE_WAIT = "15s"
 """After which time the broker delivers a message again that no consumer has acknowledged."""
 
-MAXIMUM_PENDING = 1000
+MAXIMUM_PENDING = 2500
 """Messages under way to one subscription: with `MAXIMUM_RECORD_BYTES` this bounds the memory of a consumer."""
 
-_LISTENING = re.compile(r"Listening for MQTT clients on mqtt://127\.0\.0\.1:(\d+)")
+_LISTENING = re.compile(r"Listening for MQTT clients on (?:mqtt|tls)://.*:(\d+)")
+_RELOADED = "Reloaded server configuration"
 _READY = "Server is ready"
 _POLL_SECONDS = 0.02
 
 
 class EmbeddedBroker:
-    """A ``nats-server`` of our own on 127.0.0.1; a context manager, started on entry and stopped on exit.
+    """A ``nats-server`` of our own; a context manager, started on entry and stopped on exit.
 
     The server does not outlive this process, even when that is killed (see `store.guard`).
 
@@ -47,10 +55,25 @@ class EmbeddedBroker:
     :param mqtt_port: TCP port for MQTT; 0 lets the kernel choose a free one, which a restart of this object keeps.
     :param store_bytes: disk that the streams may take; when they are full, publishers get no acknowledgement and keep
         their records.
+    :param host: address to listen on for MQTT; one that others can reach needs ``site``.
+    :param site: certificates. With them the broker speaks TLS, and lets in nobody but those named to `admit`.
+    :raises ListenError: others can reach ``host`` and there is no ``site``.
     """
 
-    def __init__(self, data_directory: Path, *, mqtt_port: int = 0, store_bytes: int = 4 * 1024**3) -> None:
+    def __init__(
+        self,
+        data_directory: Path,
+        *,
+        mqtt_port: int = 0,
+        store_bytes: int = 4 * 1024**3,
+        host: str = "127.0.0.1",
+        site: SiteFiles | None = None,
+    ) -> None:
+        require_encryption(host, encrypted=site is not None)
         self.data_directory = data_directory.resolve()
+        self._host = host
+        self._site = site
+        self._clients: Sequence[Client] = () if site is None else (service_client(site),)
         self.store_bytes = store_bytes
         self._port = mqtt_port
         self._process: GuardedProcess | None = None
@@ -64,8 +87,16 @@ class EmbeddedBroker:
 
     @property
     def url(self) -> str:
-        """``mqtt://127.0.0.1:port``; raises `BrokerError` before the start."""
-        return f"mqtt://127.0.0.1:{self.mqtt_port}"
+        """The address for clients on this machine, ``mqtt://127.0.0.1:port`` or ``mqtts://...``.
+
+        Raises `BrokerError` before the start.
+        """
+        return f"mqtt{'' if self._site is None else 's'}://{reachable_host(self._host)}:{self.mqtt_port}"
+
+    @property
+    def running(self) -> bool:
+        """Whether the server runs."""
+        return self._process is not None and self._process.poll() is None
 
     @property
     def pid(self) -> int:
@@ -81,7 +112,8 @@ class EmbeddedBroker:
         self.data_directory.mkdir(parents=True, exist_ok=True)
         configuration = self.data_directory / "nats-server.conf"
         configuration.write_text(self._configuration(), encoding="utf-8")
-        log = self.data_directory / "nats-server.log"
+        self._write_access()
+        log = self._log
         log.unlink(missing_ok=True)
         command = [str(find_nats_server()), "--config", str(configuration), "--log", str(log)]
         try:
@@ -112,14 +144,43 @@ class EmbeddedBroker:
     ) -> None:
         self.stop()
 
+    def admit(self, clients: Sequence[Client], revoked: Sequence[str]) -> None:  # noqa: ARG002 - a reload ends them
+        """Let in ``clients`` and nobody else, and end the connections of others; raise `BrokerError` if it does not."""
+        self._clients = tuple(clients)
+        if self._process is None:
+            return
+        self._write_access()
+        before = self._log.read_text(encoding="utf-8", errors="replace").count(_RELOADED)
+        os.kill(self.pid, signal.SIGHUP)
+        deadline = time.monotonic() + RELOAD_SECONDS
+        while self._log.read_text(encoding="utf-8", errors="replace").count(_RELOADED) == before:
+            if time.monotonic() > deadline:
+                raise BrokerError(f"nats-server did not read its configuration again; see {self._log}")
+            time.sleep(_POLL_SECONDS)
+
+    @property
+    def _log(self) -> Path:
+        return self.data_directory / "nats-server.log"
+
+    def _write_access(self) -> None:
+        access = self.data_directory / "access.conf"
+        access.write_text(nats_authorization(self._clients) if self._site is not None else "", encoding="utf-8")
+
+    def _mqtt(self) -> str:
+        listen = f"{self._host}:{self._port or -1}"
+        return f'  listen: "{listen}"\n' if self._site is None else nats_mqtt(self._site, listen)
+
     def _configuration(self) -> str:
+        # Handshakes that fail are logged at the level of debug only.
         # NATS derives the id of its MQTT sessions from the server's name: a fixed one keeps them over restarts.
         return f"""\
 server_name: "shopfloor-embedded"
 listen: "127.0.0.1:-1"
+debug: {str(self._site is not None).lower()}
 log_size_limit: {16 * 1024**2}
 log_max_num: 2
 max_payload: {2 * MAXIMUM_RECORD_BYTES}
+include "access.conf"
 jetstream {{
   store_dir: {_quoted(self.data_directory / "streams")}
   max_memory_store: {16 * 1024**2}
@@ -127,8 +188,7 @@ jetstream {{
   sync_interval: "{SYNC_INTERVAL}"
 }}
 mqtt {{
-  listen: "127.0.0.1:{self._port or -1}"
-  ack_wait: "{ACKNOWLEDGE_WAIT}"
+{self._mqtt()}  ack_wait: "{ACKNOWLEDGE_WAIT}"
   max_ack_pending: {MAXIMUM_PENDING}
 }}
 """

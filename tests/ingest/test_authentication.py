@@ -7,16 +7,17 @@ from typing import Any
 
 import pytest
 
-from ingest.authentication import Authenticated, Message, authenticate, decode_messages
+from ingest.authentication import Authenticated, GatewayTrust, Message, authenticate, decode_messages
 from wire.keys import SigningKey, VerifyingKey
 from wire.limits import MAXIMUM_RECORD_BYTES
+from wire.rotation import KeyHistory
 from wire.topics import record_topic
 
 TOPIC = record_topic("gw-01")
 
 
 def _authenticate(gateway: Any, *messages: Message) -> Authenticated:
-    return authenticate(decode_messages(messages), {gateway.id: gateway.key.public})
+    return authenticate(decode_messages(messages), {gateway.id: GatewayTrust(KeyHistory(gateway.key.public))})
 
 
 def _flipped(data: bytes, position: int) -> bytes:

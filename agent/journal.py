@@ -22,12 +22,13 @@ from agent.spool import Hole, Outgoing, Spool
 from wire.chain import ChainWriter
 from wire.descriptor import Descriptor
 from wire.errors import RecordError
-from wire.event import Gap
+from wire.event import Event, Gap
 from wire.head import Head
 from wire.keys import SigningKey
 from wire.limits import MAXIMUM_RECORD_BYTES
 from wire.receipt import Acknowledgement
-from wire.record import BOOT_ID_LENGTH, Body, Record, open_record
+from wire.record import BOOT_ID_LENGTH, Body, Kind, Record, open_record
+from wire.rotation import KeyRotation
 
 T = TypeVar("T")
 
@@ -44,6 +45,8 @@ class JournalStatistics:
 class Journal:
     """Signs bodies into records and keeps them. Used by one thread at a time.
 
+    ``chain_id`` is the id of the key that the chain began with, ``key``'s own unless it has had others. ``successor``
+    is a key that may have been named as the next one: when the last record says so, that is the one that signs.
     When the spool turns out to be damaged it is rescued, what is lost is declared, and the work is done again.
     """
 
@@ -56,12 +59,16 @@ class Journal:
         clock: Clock,
         *,
         uplinks: Sequence[str] = ("server",),
+        chain_id: bytes | None = None,
+        successor: SigningKey | None = None,
     ) -> None:
         self._gateway = gateway
-        self._key = key
+        self.key = key
         self._clock = clock
         self._boot_id = os.urandom(BOOT_ID_LENGTH)
-        self._spool = Spool(directory, gateway, key.public.key_id, budget, uplinks=uplinks)
+        self._spool = Spool(directory, gateway, chain_id or key.public.key_id, budget, uplinks=uplinks)
+        if successor is not None and self._hands_over_to(successor):
+            self.key = successor
         self._writer = self._continue_chain()
         self.statistics = JournalStatistics()
         self._head_seq = 0
@@ -84,6 +91,16 @@ class Journal:
         except SpoolFullError:
             return self._soundly(lambda: self._append(body, samples, free=MAXIMUM_RECORD_BYTES))
 
+    def rotate(self, successor: SigningKey) -> Record:
+        """Write that ``successor`` signs everything behind this record, and have it sign.
+
+        Raises `SpoolError` when the disk fails; the key is the one it was then.
+        """
+        event = KeyRotation.make(self._gateway, self.key.public, successor).to_event()
+        record = self._soundly(lambda: self._append(event, 0, successor=successor))
+        self.key = successor
+        return record
+
     def append_head(self) -> Record | None:
         """Write a head: the gateway's statement of how far its chain has come; ``None`` when the last record is one."""
         state = self.state
@@ -96,6 +113,10 @@ class Journal:
     def descriptor(self) -> Descriptor | None:
         """Return the descriptor in force; ``None`` for a new chain, and when it was lost with the spool."""
         return self._soundly(self._read_descriptor)
+
+    def cut_off_ms(self) -> int | None:
+        """Return when the newest record was made (ms, UTC) if the run before this one never said that it stopped."""
+        return self._soundly(self._find_cut)
 
     def outgoing(self, after: int, records: int, size: int) -> list[Outgoing]:
         """Return what to send behind ``after``, see `Spool.outgoing`; declares a hole that stands in the way."""
@@ -152,13 +173,15 @@ class Journal:
             with self._transaction():
                 self._declare(gap)
 
-    def _append(self, body: Body, samples: int, free: int = 0) -> Record:
+    def _append(self, body: Body, samples: int, free: int = 0, successor: SigningKey | None = None) -> Record:
         with self._transaction():
             if free:
                 self._spool.free(free)
             record = self._seal(body)
             gaps = self._spool.make_room(len(record.data))
             self._keep(record, samples)
+            if successor is not None:
+                self._writer.key = successor
             for gap in gaps:
                 self._declare(gap)
         if isinstance(body, Descriptor):
@@ -169,10 +192,39 @@ class Journal:
         seq = self.state.descriptor_seq
         data = self._spool.record(seq) if seq else None
         try:
-            body = None if data is None else open_record(data, self._key.public).payload.body
+            # An earlier key may have signed it: what it is, is known by its hash.
+            record = None if data is None else open_record(data, None)
         except RecordError:
             return None
-        return body if isinstance(body, Descriptor) else None
+        if record is None or record.hash != self.state.descriptor_hash:
+            return None
+        return record.payload.body if isinstance(record.payload.body, Descriptor) else None
+
+    def _hands_over_to(self, successor: SigningKey) -> bool:
+        data = self._spool.record(self.state.seq) if self.state.seq else None
+        try:
+            body = None if data is None else open_record(data, None).payload.body
+            named = isinstance(body, Event) and body.name == "key_rotated" and KeyRotation.from_event(body).successor
+        except (RecordError, SpoolDamagedError):
+            return False
+        return named == successor.public
+
+    def _find_cut(self) -> int | None:
+        newest = None
+        for seq in range(self.state.seq, 0, -1):
+            data = self._spool.record(seq)
+            try:
+                payload = None if data is None else open_record(data, None).payload
+            except RecordError:
+                payload = None
+            if payload is None:
+                return newest
+            newest = payload.time_ms if newest is None else newest
+            if isinstance(payload.body, Event) and payload.body.name == "stop":
+                return None
+            if payload.kind is Kind.FRAMES or (isinstance(payload.body, Event) and payload.body.name == "start"):
+                return newest
+        return None
 
     def _outgoing(self, after: int, records: int, size: int) -> list[Outgoing]:
         found = self._spool.outgoing(after, records, size)
@@ -187,7 +239,7 @@ class Journal:
         state = self._spool.state
         return ChainWriter(
             self._gateway,
-            self._key,
+            self.key,
             seq=state.seq,
             hash=state.hash,
             descriptor=state.descriptor_hash,
@@ -234,6 +286,10 @@ class JournalThread:
     async def descriptor(self) -> Descriptor | None:
         """See `Journal.descriptor`."""
         return await self._run(self._journal.descriptor)
+
+    async def cut_off_ms(self) -> int | None:
+        """See `Journal.cut_off_ms`."""
+        return await self._run(self._journal.cut_off_ms)
 
     async def outgoing(self, after: int, records: int, size: int) -> list[Outgoing]:
         """See `Journal.outgoing`."""

@@ -7,19 +7,24 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
-from agent.clock import Clock, ClockWatch
+from agent.clock import Clock, ClockStep, ClockWatch
 from agent.devices import DeviceStates
 from agent.drivers import Reading
 from agent.errors import SpoolError
 from agent.journal import JournalThread
+from agent.newest import AnswerRead, NewestReads, NodeRead, RegisterRead
 from agent.planner import Block
+from agent.queries import Query
 from wire.descriptor import Descriptor
 from wire.event import Event
 from wire.frame import (
     STATUS_OK,
+    AnswerFrame,
     AnswerFrameBuilder,
     AnyFrame,
+    Frame,
     FrameBuilder,
     NodeFrameBuilder,
     NodeSample,
@@ -48,7 +53,7 @@ class Recorder:
     """Collects the reads of all devices and closes them into records through the journal.
 
     ``values`` counts the good values of series, ``devices`` says how each device answers, ``waiting_bytes`` is about
-    what the disk has refused and waits in memory.
+    what the disk has refused and waits in memory. ``newest`` is given what was read last, where somebody wants it.
     """
 
     def __init__(self, journal: JournalThread, clock: Clock) -> None:
@@ -63,6 +68,7 @@ class Recorder:
         self._order = asyncio.Lock()
         self._descriptor: Descriptor | None = None
         self.devices = DeviceStates()
+        self.newest: NewestReads | None = None
         self.waiting_bytes = 0
         self.values = 0
 
@@ -81,17 +87,20 @@ class Recorder:
 
         A clock that was set since the last one ends all frames, and the event stands between those before and after.
         """
-        self._in_order(reading.time_ms, partial(self._collect, device, unit, block, reading))
+        if (step := self._watch.step()) is None:
+            self._collect(device, unit, block, reading)
+        else:
+            self._around(step, reading.time_ms, partial(self._collect, device, unit, block, reading))
 
-    def add_once(self, device: int, unit: int, block: Block, reading: Reading) -> None:
+    def add_once(self, device: int, unit: int, request: Block | Query, reading: Reading) -> None:
         """Take one reading of a request that is made now and then: it gets a frame of its own; otherwise as `add`."""
 
         def collect() -> None:
             self.devices.note(device, reading.time_ms, reading.status)
-            builder = FrameBuilder(device, unit, block.function, block.address, block.count)
-            builder.add(reading.time_ms, reading.status, reading.words, reading.round_trip_ms)
-            self._queue.append(builder.build())
+            self._queue.append(_frame_of_one(device, unit, request, reading))
             self._pending += _READ_OVERHEAD + 2 * len(reading.words or ())
+            if self.newest is not None:
+                self.newest.note(_read_once(device, request, reading))
 
         self._in_order(reading.time_ms, collect)
 
@@ -117,9 +126,11 @@ class Recorder:
             builder = self._answers.get((device, request))
             if builder is None:
                 builder = self._answers[device, request] = AnswerFrameBuilder(device, request)
-            self._into(builder, partial(builder.add, time_ms, status, data, round_trip_ms))
+            self._into(builder, time_ms, status, data, round_trip_ms)
             self._pending += _READ_OVERHEAD + len(data or b"")
             self.values += series if status == STATUS_OK else 0
+            if self.newest is not None:
+                self.newest.note(AnswerRead(device, request, time_ms, status, data))
 
         self._in_order(time_ms, collect)
 
@@ -134,21 +145,27 @@ class Recorder:
             builder = self._nodes.get((device, node))
             if builder is None:
                 builder = self._nodes[device, node] = NodeFrameBuilder(device, node)
-            self._into(builder, partial(builder.add, sample, variant, round_trip_ms))
+            self._into(builder, sample, variant, round_trip_ms)
             self._pending += _SAMPLE_SIZE + (len(sample.value.encode()) if isinstance(sample.value, str) else 0)
             self.values += series if good and sample.value is not None else 0
+            if self.newest is not None:
+                self.newest.note(NodeRead(device, node, sample, variant))
 
         self._in_order(sample.time_ms, collect)
 
     def _in_order(self, time_ms: int, collect: Callable[[], None]) -> None:
-        step = self._watch.step()
-        if step is None or step.belongs_before(time_ms):
+        if (step := self._watch.step()) is None:
             collect()
-        if step is not None:
-            self._close_frames()
-            self._queue.append(step.event())
-            if not step.belongs_before(time_ms):
-                collect()
+        else:
+            self._around(step, time_ms, collect)
+
+    def _around(self, step: ClockStep, time_ms: int, collect: Callable[[], None]) -> None:
+        if step.belongs_before(time_ms):
+            collect()
+        self._close_frames()
+        self._queue.append(step.event())
+        if not step.belongs_before(time_ms):
+            collect()
 
     def _collect(self, device: int, unit: int, block: Block, reading: Reading) -> None:
         self.devices.note(device, reading.time_ms, reading.status)
@@ -156,25 +173,36 @@ class Recorder:
         builder = self._registers.get(key)
         if builder is None:
             builder = self._registers[key] = FrameBuilder(device, unit, block.function, block.address, block.count)
-        self._into(builder, partial(builder.add, reading.time_ms, reading.status, reading.words, reading.round_trip_ms))
+        self._into(builder, reading.time_ms, reading.status, reading.words, reading.round_trip_ms)
         self._pending += _READ_OVERHEAD
         if reading.status == STATUS_OK:
             self._pending += 2 * block.count
             self.values += len(block.values)
+        if self.newest is not None:
+            self.newest.note(RegisterRead(*key, reading.time_ms, reading.status, reading.words))
 
-    def _into(self, builder: _Builder, add: Callable[[], None]) -> None:
+    def _into(self, builder: _Builder, *read: Any) -> None:
         """Add to a frame; when it cannot stand in this one, in the next."""
         try:
-            add()
+            builder.add(*read)
         except ValueError:
             if not len(builder):
                 raise
             self._queue.append(builder.build())
-            add()
+            builder.add(*read)
 
     async def begin(self, descriptor: Descriptor) -> None:
-        """Write what a start calls for: the descriptor when it is new or changed, and the events of that."""
+        """Write what a start calls for: what the run before lost when it was cut off, a new or changed descriptor, and
+        the events of that."""
         self._descriptor = await self._journal.descriptor()
+        if (cut_ms := await self._journal.cut_off_ms()) is not None:
+            reason = "the agent ended without a stop: what it had read since its last record is lost"
+            detail: dict[str, int | float | str | bytes] = {
+                "first_ms": cut_ms,
+                "last_ms": max(cut_ms, self._clock.now_ms()),
+                "reason": reason,
+            }
+            self._queue.append(Event("loss", detail))
         self._queue.extend((*self._changed_to(descriptor), Event("start", {"software": descriptor.software})))
         await self.flush()
 
@@ -189,6 +217,8 @@ class Recorder:
         self._nodes.clear()
         self._queue.extend(self._changed_to(descriptor))
         self.devices.forget()
+        if self.newest is not None:
+            self.newest.follow(descriptor)
 
     def _changed_to(self, descriptor: Descriptor) -> Iterator[Descriptor | Event]:
         known, self._descriptor = self._descriptor, descriptor
@@ -239,7 +269,7 @@ class Recorder:
             "reason": "the disk did not take records for too long",
         }
         first = self._queue[0]
-        if isinstance(first, Event) and first.name == "loss":
+        if isinstance(first, Event) and first.name == "loss" and "samples" in first.detail:
             del self._queue[0]
             detail["samples"] = int(first.detail["samples"]) + sum(frame.n for frame in lost)
             detail["first_ms"] = min(int(first.detail["first_ms"]), *(frame.times_ms[0] for frame in lost))
@@ -274,6 +304,25 @@ def changes(known: Descriptor | None, descriptor: Descriptor) -> Iterator[Descri
     yield Event("configuration", {"reason": _difference(known, descriptor)})
     for device, old, new in _replaced(known, descriptor):
         yield Event("meter_replaced", {"device": device, "serial_before": old, "serial_after": new})
+
+
+def _frame_of_one(device: int, unit: int, request: Block | Query, reading: Reading) -> Frame | AnswerFrame:
+    if isinstance(request, Query):
+        answers = AnswerFrameBuilder(device, request.request)
+        data = None if reading.words is None else bytes(reading.words)
+        answers.add(reading.time_ms, reading.status, data, reading.round_trip_ms)
+        return answers.build()
+    registers = FrameBuilder(device, unit, request.function, request.address, request.count)
+    registers.add(reading.time_ms, reading.status, reading.words, reading.round_trip_ms)
+    return registers.build()
+
+
+def _read_once(device: int, request: Block | Query, reading: Reading) -> RegisterRead | AnswerRead:
+    if isinstance(request, Query):
+        data = None if reading.words is None else bytes(reading.words)
+        return AnswerRead(device, request.request, reading.time_ms, reading.status, data, polled=False)
+    key = (device, request.function, request.address, request.count)
+    return RegisterRead(*key, reading.time_ms, reading.status, reading.words, polled=False)
 
 
 def _records(queue: list[_Entry]) -> Iterator[tuple[Body, int, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import signal
@@ -65,7 +66,7 @@ def events(records: list[Any]) -> list[str]:
 def test_the_chain_survives_kill_minus_nine_without_fork_or_loss(
     tmp_path: Path, modbus_site: Any, receiver: Any, gateway_key: SigningKey, until: Until
 ) -> None:
-    """thingsboard-gateway#1507 and others: what was collected is gone after a crash. Made = committed, one chain."""
+    """thingsboard-gateway#1507, telegraf#802: what was collected is gone after a crash. Made = committed, one chain."""
 
     async def run() -> None:
         async with modbus_site({1: dict(ADL400)}) as site:
@@ -92,7 +93,12 @@ def test_the_chain_survives_kill_minus_nine_without_fork_or_loss(
         result = verify_run([r.data for r in records], gateway_key.public, gateway="gw-01")
         assert result.faults == []
         assert [r.seq for r in records] == list(range(1, receiver.seq + 1))
-        assert events(records) == ["start", "start", "start", "start", "stop"]
+        assert events(records) == ["start", "loss", "start", "loss", "start", "loss", "start", "stop"]
+        for before, loss in itertools.pairwise(records):
+            if isinstance(loss.payload.body, Event) and loss.payload.body.name == "loss":
+                detail = loss.payload.body.detail
+                assert detail["first_ms"] == before.payload.time_ms <= detail["last_ms"] <= loss.payload.time_ms
+                assert "ended without a stop" in detail["reason"]
         assert sum(isinstance(r.payload.body, Descriptor) for r in records) == 1
         assert len({r.payload.boot_id for r in records}) == 4
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
-import ctypes.util
 import heapq
 import logging
 import platform
@@ -100,9 +99,10 @@ class SystemClock:
 
     async def sleep_until(self, time_ms: int) -> None:
         """See `Clock.sleep_until`. A clock set forward ends the wait within a second."""
-        deadline = self.elapsed_ms() + time_ms - self.now_ms()
-        while (left_ms := min(deadline - self.elapsed_ms(), time_ms - self.now_ms())) > 0:
-            await asyncio.sleep(min(left_ms / 1000, _SLICE_SECONDS))
+        time_ns = time_ms * 1_000_000
+        deadline_ns = time.monotonic_ns() + time_ns - time.time_ns()
+        while (left_ns := min(deadline_ns - time.monotonic_ns(), time_ns - time.time_ns())) > 0:
+            await asyncio.sleep(min(left_ns / 1e9, _SLICE_SECONDS))
 
     def state(self) -> ClockState:
         """Return what the kernel's clock discipline says."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
-from agent.config import GatewayConfig
+from agent.config import DeviceConfig, GatewayConfig
+from agent.daily import setting_requests, stored_requests
 from agent.description import describe, queries_of, requests_of
-from agent.models import load_template
+from agent.models import AnyStoredReadings, load_template
 from agent.planner import Block
 from agent.plausibility import Outcome, ratios
 from agent.queries import Query
@@ -39,6 +40,8 @@ class DevicePlan:
     """The requests one device is polled with, and every how many milliseconds.
 
     An OPC UA server has ``nodes`` instead; ``sends_every_ms`` is how often it sends changes when it is subscribed to.
+    ``daily_requests`` are made besides after the start and once a day; ``stored`` says how many readings that the meter
+    stored are among what they read, by name.
     """
 
     connection: str
@@ -52,6 +55,8 @@ class DevicePlan:
     requests: tuple[Block, ...] | tuple[Query, ...]
     nodes: tuple[str, ...] = ()
     sends_every_ms: int | None = None
+    daily_requests: int = 0
+    stored: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +84,16 @@ def plans(config: GatewayConfig) -> list[DevicePlan]:
             requests=queries_of(device) or requests_of(device),
             nodes=tuple(dict.fromkeys(one.node for one in device.effective_series().values() if one.node)),
             sends_every_ms=connection.sends_every_ms,
+            daily_requests=len(setting_requests(device))
+            + sum(1 for one in _stored(device).values() for _ in stored_requests(one, device.address)),
+            stored={name: one.entries for name, one in _stored(device).items()},
         )
         for connection, device in config.devices()
     ]
+
+
+def _stored(device: DeviceConfig) -> Mapping[str, AnyStoredReadings]:
+    return load_template(device.model).model.history if device.history else {}
 
 
 def estimated_bytes_a_day(config: GatewayConfig) -> int:

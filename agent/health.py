@@ -62,7 +62,8 @@ class Health:
     """What the parts of a running agent have to say about themselves.
 
     ``configuration_fault`` is why a new gateway file was not taken over; ``uplink_faults`` why there is no connection
-    to a broker and ``acknowledged`` what its server has, both by uplink; ``waiting_bytes`` what the disk did not take.
+    to a broker and ``acknowledged`` what its server has, both by uplink; ``waiting_bytes`` what the disk did not take;
+    ``sparkplug`` how the enterprise lane is, which is nobody's business but the enterprise's.
     """
 
     config: GatewayConfig
@@ -75,20 +76,20 @@ class Health:
     acknowledged: Mapping[str, int] = field(default_factory=dict)
     waiting_bytes: int = 0
     drift_ppm: float | None = None
+    sparkplug: Mapping[str, Any] | None = None
     stopped: bool = False
     version: str = field(default_factory=software)
     _published: tuple[Any, ...] = field(default=(), repr=False)
 
     def document(self, chain: Chain) -> dict[str, Any]:
         """Return the document of the health topic."""
-        names = [device.id for _, device in self.config.devices()]
-        answering = [self.devices.of(index).answering for index in range(len(names))]
-        failing = [name for name, answer in zip(names, answering, strict=True) if answer is Answering.FAILING]
-        problems = self._problems(failing)
+        answering = [self.devices.of(index).answering for index, _ in enumerate(self.config.devices())]
+        failing = self._failing()
+        problems = self._problems()
         clock = self.clock.state()
         return {
             "gateway": self.config.gateway,
-            "state": STOPPED if self.stopped else DEGRADED if problems else OK,
+            "state": self._state(problems),
             "problems": problems,
             "time_ms": self.clock.now_ms(),
             "started_ms": self.started_ms,
@@ -122,7 +123,8 @@ class Health:
         }
 
     def status(self, chain: Chain) -> dict[str, Any]:
-        """Return the document of ``shopfloor agent status``: that of the health topic, every device, and the process.
+        """Return the document of ``shopfloor agent status``: that of the health topic, every device, the enterprise
+        lane and the process.
 
         ``lag_ms`` is how long ago a device was last read well.
         """
@@ -145,18 +147,28 @@ class Health:
         return {
             **self.document(chain),
             "device_list": devices,
+            "sparkplug": self.sparkplug,
             "process": {"pid": os.getpid(), "resident_bytes": _resident_bytes()},
         }
 
-    def changed(self, document: dict[str, Any]) -> bool:
-        """Tell whether what matters in ``document`` is new since the last call that said so."""
-        matters = (document["state"], document["problems"], document["descriptor"], document["clock"]["synchronised"])
+    def changed(self, descriptor: bytes) -> bool:
+        """Tell whether what matters in the document, with ``descriptor`` in force, is new since the last call that said
+        so. Cheap: the document is not made for it."""
+        problems = self._problems()
+        matters = (self._state(problems), problems, descriptor, self.clock.state().synchronised)
         news, self._published = matters != self._published, matters
         return news
 
-    def _problems(self, failing: Sequence[str]) -> list[str]:
+    def _failing(self) -> list[str]:
+        devices = enumerate(self.config.devices())
+        return [one.id for index, (_, one) in devices if self.devices.of(index).answering is Answering.FAILING]
+
+    def _state(self, problems: Sequence[str]) -> str:
+        return STOPPED if self.stopped else DEGRADED if problems else OK
+
+    def _problems(self) -> list[str]:
         found = []
-        if failing:
+        if failing := self._failing():
             more = f" and {len(failing) - _FAILING_NAMED} more" if len(failing) > _FAILING_NAMED else ""
             found.append(f"does not answer: {', '.join(failing[:_FAILING_NAMED])}{more}")
         if self.configuration_fault is not None:

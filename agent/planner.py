@@ -16,7 +16,7 @@ from agent.models import Limits
 REGISTER_FUNCTIONS = frozenset({3, 4})
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, slots=True)
 class Value:
     """Where one value stands: ``words`` registers (function 3, 4) or bits (1, 2) from ``address`` on."""
 
@@ -34,7 +34,7 @@ class Value:
         return self.address + self.words
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Block:
     """One request: ``count`` registers or bits from ``address`` on, and the values it serves."""
 

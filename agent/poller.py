@@ -137,6 +137,7 @@ class Poller:
         self._backoff = _backoff(name)
         self._closed_until_ms: int | None = None
         self._unanswered = 0
+        self._reads_daily = any(device.daily is not None for device in devices)
 
     async def run(self, until_ms: int | None = None) -> None:
         """Poll until cancelled, or until the next poll would be at ``until_ms`` or later."""
@@ -148,7 +149,8 @@ class Poller:
                 tick_ms, index, device = due[0]
                 await self._clock.sleep_until(tick_ms)
                 await self._poll(device)
-                await self._read_daily()
+                if self._reads_daily:
+                    await self._read_daily()
                 if self._recorder.full:
                     await self._recorder.flush()
                 heapq.heapreplace(due, (self._tick_after(tick_ms, device), index, device))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from agent.config import GatewayConfig, load_config
@@ -25,6 +24,7 @@ class ConfigurationFile:
     def __init__(self, path: Path, config: GatewayConfig) -> None:
         self._path = path
         self._config = config
+        self._paths = _paths(path, config)
         self._read = self._seen = self._signature()
 
     def changed(self) -> bool:
@@ -47,17 +47,18 @@ class ConfigurationFile:
         describe(config)
         list(plans(config))
         self._config = config
+        self._paths = _paths(self._path, config)
         # The gateway file counts as it was before it was read: a change since then is one that nobody has seen.
         self._read = self._seen = (self._read[0], *self._signature()[1:])
         return config
 
     def _signature(self) -> _Signature:
-        return tuple(_stat(path) for path in self._paths())
+        return tuple(_stat(path) for path in self._paths)
 
-    def _paths(self) -> Iterator[Path]:
-        yield self._path
-        for name in sorted({device.model for _, device in self._config.devices()}):
-            yield Path(str(template_file(name)))
+
+def _paths(path: Path, config: GatewayConfig) -> tuple[Path, ...]:
+    models = sorted({device.model for _, device in config.devices()})
+    return path, *(Path(str(template_file(model))) for model in models)
 
 
 def _stat(path: Path) -> tuple[str, int, int, int] | None:

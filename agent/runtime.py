@@ -14,15 +14,16 @@ from typing import Any
 
 from agent import supervision
 from agent.clock import Clock, SystemClock, start
-from agent.config import GatewayConfig
+from agent.config import ENROLMENT_FOLDER, GatewayConfig
 from agent.connections import Connections, cancel
 from agent.description import describe
 from agent.errors import SpoolError
 from agent.health import Chain, Health, RecentErrors
-from agent.journal import Journal, JournalThread
-from agent.keyfile import load_key
+from agent.journal import JournalThread
+from agent.key_rotation import open_journal
 from agent.recorder import Recorder
 from agent.reload import WATCH_SECONDS, ConfigurationFile
+from agent.sparkplug_lane import SparkplugLane
 from agent.status import answering
 from agent.uplinks import Uplinks
 from wire.errors import ShopfloorError
@@ -30,6 +31,7 @@ from wire.errors import ShopfloorError
 log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 10.0
+_ENROLMENT_LOOK_SECONDS = 60.0
 _STUCK_SECONDS = 60.0
 """Without a flush for twice its interval and this long, the service manager is no longer told that all is well."""
 
@@ -74,11 +76,8 @@ async def run_agent(
     """
     clock = SystemClock() if clock is None else clock
     stop = asyncio.Event() if stop is None else stop
-    key = load_key(config.key_file)
+    journal = JournalThread(open_journal(config, clock))
     file = None if config_file is None else ConfigurationFile(config_file, config)
-    uplinks = [uplink.id for uplink in config.all_uplinks]
-    directory, budget = config.data_directory, config.spool_bytes
-    journal = JournalThread(Journal(directory, config.gateway, key, budget, clock, uplinks=uplinks))
     errors = RecentErrors(clock.now_ms)
     logger = logging.getLogger("agent")
     logger.addHandler(errors)
@@ -112,6 +111,7 @@ class _Run:
         self._recorder = Recorder(journal, clock)
         self._connections = Connections(self._recorder, clock, until_ms)
         self._uplinks = Uplinks(config.gateway, journal)
+        self._sparkplug = SparkplugLane(self._recorder, clock)
         self._health = Health(config, clock, self._recorder.devices, errors, clock.now_ms())
         self._reload_asked = asyncio.Event()
         self._head_asked = asyncio.Event()
@@ -119,8 +119,10 @@ class _Run:
         self._flushed_at = 0.0
 
     async def run(self, stop: asyncio.Event, drain_seconds: float) -> AgentStatistics:
-        await self._recorder.begin(describe(self._config))
+        descriptor = describe(self._config)
+        await self._recorder.begin(descriptor)
         await self._uplinks.follow(self._config.all_uplinks)
+        await self._sparkplug.follow(self._config, descriptor)
         self._connections.start(self._config)
         self._flushed_at = asyncio.get_running_loop().time()
         flush = start(self._clock, self._flush(), name="flush")
@@ -130,6 +132,7 @@ class _Run:
         ]
         if self._file is not None:
             beside.append(asyncio.create_task(self._watch_files(self._file), name="reload"))
+        beside.append(asyncio.create_task(self._renew_certificates(), name="certificates"))
         if (pause := supervision.watchdog_seconds()) is not None:
             beside.append(asyncio.create_task(self._feed_watchdog(pause), name="watchdog"))
         try:
@@ -140,12 +143,14 @@ class _Run:
                 await cancel([flush, *beside])
                 await self._connections.end()
                 await self._recorder.end()
+                await self._sparkplug.end()
                 await self._drain(drain_seconds)
                 self._health.stopped = True
                 await self._publish_health()
         finally:
             await cancel([flush, *beside])
             await self._connections.end()
+            await self._sparkplug.end()
             await self._uplinks.end()
         return self._statistics()
 
@@ -212,6 +217,7 @@ class _Run:
         self._config = self._health.config = config
         self._health.configuration_fault = None
         await self._recorder.flush()
+        await self._sparkplug.follow(config, descriptor)
         try:
             await self._uplinks.follow(config.all_uplinks)
         except SpoolError as error:
@@ -225,11 +231,20 @@ class _Run:
         loop = asyncio.get_running_loop()
         told_at = float("-inf")
         while True:
-            document = await self._document()
-            if self._health.changed(document) or loop.time() - told_at >= self._config.health_interval / 1000:
+            self._ask_around()
+            news = self._health.changed(self._journal.state.descriptor_hash)
+            if news or loop.time() - told_at >= self._config.health_interval / 1000:
                 told_at = loop.time()
-                self._say(document)
+                await self._publish_health()
             await asyncio.sleep(1)
+
+    async def _renew_certificates(self) -> None:
+        """Keep the certificates of enrolled uplinks fresh; a gateway that is not enrolled does without the module."""
+        while not (self._config.data_directory / ENROLMENT_FOLDER).is_dir():
+            await asyncio.sleep(_ENROLMENT_LOOK_SECONDS)
+        from agent.renewal import keep_certificates_fresh  # noqa: PLC0415 - memory
+
+        await keep_certificates_fresh(self._config.data_directory)
 
     async def _feed_watchdog(self, pause: float) -> None:
         while True:
@@ -239,24 +254,23 @@ class _Run:
             await asyncio.sleep(pause)
 
     async def _publish_health(self) -> None:
-        self._say(await self._document())
-
-    def _say(self, document: dict[str, Any]) -> None:
+        document = self._health.document(await self._chain())
         supervision.notify(f"STATUS={document['state']}: {'; '.join(document['problems']) or 'all devices answer'}")
         self._uplinks.publish_health(json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode())
-
-    async def _document(self) -> dict[str, Any]:
-        return self._health.document(await self._chain())
 
     async def _status(self) -> dict[str, Any]:
         return self._health.status(await self._chain())
 
-    async def _chain(self) -> Chain:
-        state = self._journal.state
+    def _ask_around(self) -> None:
         self._health.uplink_faults = self._uplinks.faults
         self._health.acknowledged = self._uplinks.acknowledged
         self._health.waiting_bytes = self._recorder.waiting_bytes
         self._health.drift_ppm = self._recorder.drift_ppm
+        self._health.sparkplug = self._sparkplug.state
+
+    async def _chain(self) -> Chain:
+        self._ask_around()
+        state = self._journal.state
         return Chain(state.seq, state.acknowledged, state.descriptor_hash, await self._journal.size())
 
     async def _until_stopped(

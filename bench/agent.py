@@ -1,56 +1,195 @@
-"""The agent as a process of its own on a real Modbus TCP device: memory, and processor time a read."""
+"""The agent as a process of its own, at the work of a real gateway: processor time, punctuality, memory, start.
+
+Ten Modbus TCP devices of 100 values each are read every second, by the agent and, at the same time, by a bare loop of
+asyncio and pymodbus that makes the same requests and drops the answers. The agent signs, spools, sends and is
+acknowledged by a real server. Devices, server and bare loop are processes of their own. Start-up is left out of the
+processor times. Then the agent is started once more, with an OPC UA server in place of the devices.
+"""
 
 from __future__ import annotations
 
-import json
+import contextlib
+import os
 import subprocess
 import sys
 import tempfile
 import time
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from bench.modbus import modbus_device
+import yaml
+
+from agent.errors import NotRunningError
+from agent.export import export_records
+from agent.keyfile import ensure_key
+from agent.status import ask
+from bench.modbus import FLOAT_ADDRESS, FLOATS, INTEGER_ADDRESS, INTEGERS, modbus_devices
+from bench.opc_ua import NODES, opc_ua_server
 from bench.process import processor_seconds, resident_mb
+from bench.server import server
+from wire.record import open_record
+from wire.record_file import read_records
 
-SECONDS = 20.0
-DEVICES = 5
-INTERVAL_MS = 1_000
+_COMPILED = Path(tempfile.gettempdir()) / "shopfloor-bench-compiled"
+LIMITS = {"cpu_ratio": 2.0, "late_max_ms": 1_000.0, "rss_mb": 52.0, "rss_opcua_mb": 78.0, "first_record_s": 2.0}
+
+UNIT = Path(__file__).parents[1] / "deploy" / "systemd" / "shopfloor-agent.service"
+GATEWAY = "bench-01"
+DEVICES = 10
+PERIOD_MS = 1_000
+WARM_UP_S = 15.0
+STEADY_S = 60.0
+OPC_UA_S = 25.0
+_PATIENCE_S = 30.0
 
 
 def measure() -> dict[str, float]:
-    """Return resident memory in MB after some records, and milliseconds of processor time a device read."""
-    with tempfile.TemporaryDirectory() as folder, modbus_device() as port:
-        config = Path(folder) / "gateway.yaml"
-        config.write_text(_configuration(port), encoding="utf-8")
-        command = [sys.executable, "-m", "shopfloor", "agent"]
-        subprocess.run([*command, "key", str(config)], check=True, capture_output=True)
-        process = subprocess.Popen([*command, "run", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            time.sleep(SECONDS / 4)
-            before = processor_seconds(process.pid)
-            time.sleep(SECONDS)
-            spent = processor_seconds(process.pid) - before
-            resident = resident_mb(process.pid)
-        finally:
-            process.terminate()
-            process.wait(30)
-    reads = SECONDS * DEVICES * 1000 / INTERVAL_MS
-    return {"rss_mb": resident, "cpu_ms_per_read": spent * 1000 / reads}
+    """Return the figures of both runs; MB are MiB of resident memory at the end of a run."""
+    figures: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        directory = Path(folder)
+        ports = stack.enter_context(modbus_devices(DEVICES))
+        uplink = stack.enter_context(server(directory, {GATEWAY: ensure_key(directory / "bench.key").public}))
+        bare = stack.enter_context(bare_loop(ports))
+        with running_agent(directory, modbus_connections(ports), uplink) as (agent, first_record_s):
+            time.sleep(WARM_UP_S)
+            before, bare_before = processor_seconds(agent.pid), processor_seconds(bare.pid)
+            time.sleep(STEADY_S)
+            spent, bare_spent = processor_seconds(agent.pid) - before, processor_seconds(bare.pid) - bare_before
+            resident = resident_mb(agent.pid)
+        figures["cpu_s"], figures["bare_cpu_s"], figures["cpu_ratio"] = spent, bare_spent, spent / bare_spent
+        figures["cpu_ms_per_read"] = spent * PERIOD_MS / (STEADY_S * DEVICES)
+        figures["late_max_ms"] = latest_ms(directory)
+        figures["rss_mb"], figures["first_record_s"] = resident, first_record_s
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        directory = Path(folder)
+        url = stack.enter_context(opc_ua_server())
+        uplink = stack.enter_context(server(directory, {GATEWAY: ensure_key(directory / "bench.key").public}))
+        with running_agent(directory, [_opc_ua_connection(url)], uplink) as (agent, _):
+            time.sleep(OPC_UA_S)
+            figures["rss_opcua_mb"] = resident_mb(agent.pid)
+            if (answer := ask(directory / "spool"))["devices"]["ok"] != 1:
+                raise RuntimeError(f"the OPC UA device was not read: {answer['problems']}")
+    return figures
 
 
-def _configuration(port: int) -> str:
-    devices = [
-        {"id": f"meter-{unit}", "model": "pulse-meter", "unit": unit, "interval": f"{INTERVAL_MS}ms"}
-        for unit in range(1, DEVICES + 1)
-    ]
-    connection = {"id": "cabinet", "protocol": "modbus-tcp", "host": "127.0.0.1", "port": port, "devices": devices}
-    return json.dumps(
+@contextlib.contextmanager
+def bare_loop(ports: Sequence[int]) -> Iterator[subprocess.Popen[bytes]]:
+    """Read the devices without an agent while the block lasts."""
+    process = subprocess.Popen([sys.executable, "-m", "bench.bare_loop", *map(str, ports)])
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextlib.contextmanager
+def running_agent(
+    directory: Path, connections: Sequence[dict[str, Any]], uplink: dict[str, Any]
+) -> Iterator[tuple[subprocess.Popen[bytes], float]]:
+    """Run ``shopfloor agent run`` in ``directory`` while the block lasts, in the environment of the systemd unit.
+
+    Yields the process, and the seconds from its start to the first record on disk, as the agent itself tells.
+    """
+    config = directory / "gateway.yaml"
+    document = {
+        "gateway": GATEWAY,
+        "key_file": "bench.key",
+        "data_directory": "spool",
+        "spool_bytes": "64MiB",
+        "uplink": uplink,
+        "connections": list(connections),
+    }
+    config.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+    log = directory / "agent.log"
+    with log.open("wb") as said:
+        began = time.monotonic()
+        command = [sys.executable, "-m", "shopfloor", "agent", "run", str(config)]
+        process = subprocess.Popen(command, stdout=said, stderr=said, env=_environment())
+    try:
+        while not _last_seq(directory / "spool"):
+            if process.poll() is not None or time.monotonic() - began > _PATIENCE_S:
+                raise RuntimeError(f"the agent did not start: {log.read_text(encoding='utf-8')}")
+            time.sleep(0.01)
+        yield process, time.monotonic() - began
+    finally:
+        process.terminate()
+        process.wait(_PATIENCE_S)
+
+
+def modbus_connections(ports: Sequence[int]) -> list[dict[str, Any]]:
+    """What a gateway file says about the devices: equal ones, so that YAML writes their series once."""
+    power = {"quantity": "active_power", "unit": "kW", "kind": "gauge", "function": 3, "type": "float32"}
+    state = {"quantity": "line_state", "unit": "1", "kind": "state", "function": 3, "type": "uint16"}
+    series = {
+        f"power-{n:02}": {**power, "address": address}
+        for n, address in enumerate(range(FLOAT_ADDRESS, FLOAT_ADDRESS + 2 * FLOATS, 2))
+    } | {
+        f"state-{n:02}": {**state, "address": address}
+        for n, address in enumerate(range(INTEGER_ADDRESS, INTEGER_ADDRESS + INTEGERS))
+    }
+    device = {"model": "generic-modbus-plc", "series": [], "interval": f"{PERIOD_MS}ms", "extra_series": series}
+    return [
         {
-            "gateway": "bench-01",
-            "key_file": "bench.key",
-            "data_directory": "spool",
-            "flush": "5s",
-            "spool_bytes": "64MiB",
-            "connections": [connection],
+            "id": f"line-{number}",
+            "protocol": "modbus-tcp",
+            "host": "127.0.0.1",
+            "port": port,
+            "devices": [{"id": f"plc-{number}", **device}],
         }
+        for number, port in enumerate(ports)
+    ]
+
+
+def latest_ms(directory: Path) -> float:
+    """Return how late the latest sample on record is: every device and block is due at every multiple of the period.
+
+    A moment that was missed altogether counts as served by the next sample, hence as late by a period or more.
+    """
+    records = directory / "records"
+    export_records(directory / "spool", records, None, None)
+    times: dict[tuple[int, int], list[int]] = {}
+    with records.open("rb") as file:
+        for data in read_records(file):
+            for frame in open_record(data, None).payload.register_frames:
+                times.setdefault((frame.device, frame.address), []).extend(frame.times_ms)
+    if len(times) != DEVICES * 2:
+        raise RuntimeError(f"{len(times)} of {DEVICES * 2} blocks are on record")
+    return float(
+        max(
+            samples[bisect_left(samples, due_ms)] - due_ms
+            for samples in times.values()
+            for due_ms in range(samples[0] // PERIOD_MS * PERIOD_MS, samples[-1] + 1 - PERIOD_MS, PERIOD_MS)
+        )
     )
+
+
+def _opc_ua_connection(url: str) -> dict[str, Any]:
+    nodes = {name: {"quantity": "active_power", "unit": "kW", "kind": "gauge", "node": node} for name, node in NODES}
+    device = {"id": "plc", "model": "opc-ua-plc", "series": [], "interval": "10s", "extra_series": nodes}
+    return {"id": "line", "protocol": "opc-ua", "url": url, "security": "None", "devices": [device]}
+
+
+def _environment() -> dict[str, str]:
+    """The environment of the service. Its modules are compiled, as after an installation; here into a cache beside."""
+    environment = os.environ | _unit_environment() | {"PYTHONPYCACHEPREFIX": str(_COMPILED)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    places = [str(Path(__file__).parents[1] / "agent"), *(str(Path(find_spec(name).origin).parent) for name in _PACKAGES)]
+    subprocess.run([sys.executable, "-m", "compileall", "-q", *places], env=environment, check=False)
+    return environment
+
+
+def _unit_environment() -> dict[str, str]:
+    settings = (line.partition("=") for line in UNIT.read_text(encoding="utf-8").splitlines())
+    pairs = (value.partition("=") for name, _, value in settings if name == "Environment")
+    return {name: value for name, _, value in pairs}
+
+
+def _last_seq(directory: Path) -> int:
+    try:
+        return int(ask(directory)["last_seq"])
+    except (NotRunningError, FileNotFoundError):
+        return 0

@@ -26,7 +26,8 @@ def _status(options: argparse.Namespace) -> int:
     from agent.health import OK
     from agent.status import ask, data_directory_of
 
-    document = ask(data_directory_of(options.config))
+    directory = data_directory_of(options.config)
+    document = ask(directory) | {"enrolments": _enrolments(directory)}
     if options.json:
         print(json.dumps(document, ensure_ascii=False, indent=2))
     else:
@@ -49,10 +50,14 @@ def _print(document: dict[str, Any]) -> None:
     spool, clock = document["spool"], document["clock"]
     print(f"records  made {document['last_seq']}, acknowledged {document['acknowledged_seq']}")
     print(f"spool    {spool['bytes'] / 1e6:.1f} of {spool['budget'] / 1e6:.0f} MB, {spool['unsent_records']} unsent")
+    if (lane := document["sparkplug"]) is not None:
+        print(f"scada    {lane['state']}{'' if lane['fault'] is None else ': ' + lane['fault']}")
     known = {True: "synchronised", False: "not synchronised", None: "unknown whether synchronised"}
     error = "" if clock["error_us"] is None else f", within {clock['error_us'] / 1e3:.1f} ms"
     drift = "" if clock["drift_ppm"] is None else f", gains {clock['drift_ppm']:g} ppm on its oscillator"
     print(f"clock    {known[clock['synchronised']]}{error}{drift}")
+    for enrolment in document["enrolments"]:
+        print(f"uplink {enrolment['uplink']}: {enrolment['text']}")
     process = document["process"]
     memory = "" if process["resident_bytes"] is None else f", {process['resident_bytes'] / 2**20:.0f} MiB"
     print(f"process  {process['pid']}{memory}")
@@ -66,3 +71,17 @@ def _print(document: dict[str, Any]) -> None:
 
 def _duration(milliseconds: int) -> str:
     return f"{milliseconds / 1000:g} s" if milliseconds < 120_000 else f"{milliseconds / 60_000:.0f} min"
+
+
+def _enrolments(data_directory: Path) -> list[dict[str, Any]]:
+    """Return how far each uplink is enrolled, with a sentence for people."""
+    from agent.enrolment import APPROVED, standings
+
+    found = []
+    for one in standings(data_directory):
+        text = f"{one.state} at {one.server}, fingerprint {one.fingerprint}"
+        if one.state == APPROVED:
+            until = datetime.fromtimestamp(one.expires_ms / 1000, UTC).date().isoformat()
+            text = f"enrolled at {one.server}, certificate until {until}"
+        found.append({"uplink": one.uplink, "state": one.state, "expires_ms": one.expires_ms, "text": text})
+    return found

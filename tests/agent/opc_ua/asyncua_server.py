@@ -1,6 +1,7 @@
 """A line with an OPC UA server (asyncua), told what to do by JSON on standard input, one command a line.
 
-Arguments: port, folder for certificates (it makes its own, trusts every client), "users" to refuse anonymous clients.
+Arguments: port, folder for certificates (it makes its own, trusts every client), "users" to refuse anonymous clients,
+"one-session" to have no room for a second session, as small controllers have for few.
 Commands: {"set": name, "value": v, "type": variant, "status": code, "source": ms}, {"add": name}, {"forget":
 "subscriptions"} (as if they had never been made, without a word to anybody), {"forget": "items"}. Each is answered with
 a line; the first line says that the server is ready.
@@ -20,6 +21,7 @@ from typing import Any
 from asyncua import Node, Server, ua
 from asyncua.crypto.cert_gen import setup_self_signed_certificate
 from asyncua.crypto.permission_rules import User, UserRole
+from asyncua.server.internal_session import InternalSession
 from asyncua.server.user_managers import UserManager
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
@@ -121,4 +123,6 @@ async def main(port: int, folder: Path, *, users: bool) -> None:
 
 
 if __name__ == "__main__":
+    if "one-session" in sys.argv[3:]:
+        InternalSession.max_connections = 1
     asyncio.run(main(int(sys.argv[1]), Path(sys.argv[2]), users="users" in sys.argv[3:]))

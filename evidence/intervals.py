@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from evidence.columns import FloatArray, IntArray
 from evidence.counters import (
@@ -186,6 +187,7 @@ def build_intervals(
     columns: dict[str, SeriesIntervals] = {}
     series: dict[str, Series] = {}
     anomalies: list[Anomaly] = []
+    movements = _Movements(grid)
     for series_id, pieces in readings.items():
         merged = merge_readings(pieces)
         newest = pieces[-1].setting.series
@@ -193,7 +195,7 @@ def build_intervals(
             columns[series_id], found = _counter_intervals(merged, replacements[series_id], grid)
             anomalies += [replace(anomaly, series=series_id) for anomaly in found if from_ms <= anomaly.time_ms < to_ms]
         else:
-            columns[series_id] = _moving_intervals(merged, newest.kind == "state", grid)
+            columns[series_id] = _moving_intervals(merged, newest.kind == "state", movements)
         series[series_id] = newest
     anomalies.sort(key=lambda anomaly: (anomaly.time_ms, anomaly.series))
     return IntervalSet(gateways[0] if gateways else "", step_ms, columns, series, anomalies, skipped)
@@ -321,22 +323,58 @@ def _counts(readings: Readings, setting: Setting) -> tuple[FloatArray, float]:
     return readings.values, 0.0
 
 
-def _moving_intervals(readings: Readings, is_state: bool, grid: _Grid) -> SeriesIntervals:
+@dataclass(frozen=True)
+class _Movement:
+    """What the times of the readings of a gauge or state say, whatever their values are.
+
+    ``connected`` tells of each reading but the last whether the next one is connected with it. The connected pairs are
+    the segments of ``cut``; ``middle`` is how far along its segment the middle of each piece lies, times two.
+    """
+
+    connected: npt.NDArray[np.bool_]
+    cut: _Cut
+    middle: FloatArray
+    covered_ms: IntArray
+
+    @classmethod
+    def of(cls, readings: Readings, grid: _Grid) -> _Movement:
+        """Connect the readings and cut what lies between them at the borders of the intervals."""
+        earlier_ms, later_ms = readings.time_ms[:-1], readings.time_ms[1:]
+        connected = later_ms - earlier_ms <= readings.gap_limit_ms(earlier_ms, later_ms)
+        start, end = earlier_ms[connected], later_ms[connected]
+        cut = _cut(start, end, grid)
+        middle = _along(cut.start_ms, start, end, cut.segment) + _along(cut.end_ms, start, end, cut.segment)
+        return cls(connected, cut, middle, cut.covered_ms(grid))
+
+
+class _Movements:
+    """Works out each movement once: all series that are read together have one array of times."""
+
+    def __init__(self, grid: _Grid) -> None:
+        self.grid = grid
+        self._kept: dict[tuple[int, int], tuple[IntArray, _Movement]] = {}
+
+    def of(self, readings: Readings) -> _Movement:
+        """Return the movement of ``readings``."""
+        limit = readings.only_gap_limit_ms
+        if limit is None:
+            return _Movement.of(readings, self.grid)
+        key = (id(readings.time_ms), limit)
+        if key not in self._kept:
+            # With the array itself, so that no other can get its identity.
+            self._kept[key] = readings.time_ms, _Movement.of(readings, self.grid)
+        return self._kept[key][1]
+
+
+def _moving_intervals(readings: Readings, is_state: bool, movements: _Movements) -> SeriesIntervals:
     """Intervals of a gauge or a state: between connected readings a gauge moves straight, a state stays what it was."""
-    earlier_ms, later_ms = readings.time_ms[:-1], readings.time_ms[1:]
-    connected = later_ms - earlier_ms <= readings.gap_limit_ms(earlier_ms, later_ms)
-    start, end = earlier_ms[connected], later_ms[connected]
-    before, after = readings.values[:-1][connected], readings.values[1:][connected]
-    cut = _cut(start, end, grid)
-    covered = cut.covered_ms(grid)
+    grid, movement = movements.grid, movements.of(readings)
+    cut, covered = movement.cut, movement.covered_ms
+    before, after = readings.values[:-1][movement.connected], readings.values[1:][movement.connected]
     intervals = replace(_statistics(readings.time_ms, readings.values, grid), coverage=covered / grid.step_ms)
     if is_state:
         return replace(intervals, states=_state_durations(cut, before))
-    rise = (after - before)[cut.segment]
-    middle = (
-        before[cut.segment]
-        + rise * (_along(cut.start_ms, start, end, cut.segment) + _along(cut.end_ms, start, end, cut.segment)) / 2
-    )
+    middle = before[cut.segment] + (after - before)[cut.segment] * movement.middle / 2
     integral = np.bincount(cut.interval, weights=middle * (cut.end_ms - cut.start_ms), minlength=grid.intervals)
     mean = np.full(grid.intervals, np.nan)
     np.divide(integral, covered, out=mean, where=covered > 0)

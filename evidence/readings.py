@@ -102,8 +102,17 @@ class Readings:
     values: FloatArray
     setting: IntArray
 
+    @property
+    def only_gap_limit_ms(self) -> int | None:
+        """The limit of all readings where they have one; None where it depends on the settings of both."""
+        limits = {setting.gap_limit_ms for setting in self.settings}
+        return limits.pop() if len(limits) == 1 else None
+
     def gap_limit_ms(self, one_ms: IntArray, other_ms: IntArray) -> IntArray:
         """How far the readings at these times may be apart (int64 ms): the longer limit of their two settings."""
+        limit = self.only_gap_limit_ms
+        if limit is not None:
+            return np.full(one_ms.shape, limit, dtype=np.int64)
         limits = np.array([setting.gap_limit_ms for setting in self.settings], dtype=np.int64)[self.setting]
         one, other = np.searchsorted(self.time_ms, one_ms), np.searchsorted(self.time_ms, other_ms)
         return np.asarray(np.maximum(limits[one], limits[other]))
@@ -142,7 +151,11 @@ def collect_readings(
                 values = scale_values(raw, series)
                 good = ~np.isnan(values)
                 setting = Setting(device.serial_number, series, gap_limit_ms(device))
-                piece = Piece(setting, block.time_ms[good], raw[good], values[good])
+                if good.all():
+                    # All series of a block then share one array of times, and what is worked out from it.
+                    piece = Piece(setting, block.time_ms, raw, values)
+                else:
+                    piece = Piece(setting, block.time_ms[good], raw[good], values[good])
                 pieces[f"{descriptor.gateway}/{device.id}/{series.name}"].append(piece)
     return pieces
 
@@ -183,12 +196,19 @@ def collect_replacements(ordered: Sequence[Payload], skipped: list[SkippedRecord
 def merge_readings(pieces: Sequence[Piece]) -> Readings:
     """Put pieces in order of time; of readings with the same time the first recorded stays."""
     settings = list(dict.fromkeys(piece.setting for piece in pieces))
+    if len(pieces) == 1 and _rise(pieces[0].time_ms):
+        only = pieces[0]
+        return Readings(settings, only.time_ms, only.raw, only.values, np.zeros(only.time_ms.size, dtype=np.int64))
     time_ms = np.concatenate([piece.time_ms for piece in pieces])
     setting = np.concatenate([np.full(piece.time_ms.size, settings.index(piece.setting)) for piece in pieces])
     raw = np.concatenate([piece.raw for piece in pieces])
     values = np.concatenate([piece.values for piece in pieces])
-    if time_ms.size > 1 and not bool(np.all(time_ms[1:] > time_ms[:-1])):
+    if not _rise(time_ms):
         order = np.argsort(time_ms, kind="stable")
         order = order[np.concatenate([[True], np.diff(time_ms[order]) > 0])]
         time_ms, raw, values, setting = time_ms[order], raw[order], values[order], setting[order]
     return Readings(settings, time_ms, raw, values, setting.astype(np.int64))
+
+
+def _rise(time_ms: IntArray) -> bool:
+    return bool(np.all(time_ms[1:] > time_ms[:-1]))

@@ -4,6 +4,10 @@ Everything authentic is taken into custody. What is odd about it (a fork, a hole
 chain, words whose descriptor is unknown) becomes an incident; it is stored and acknowledged all the same. The head of
 a gateway's chain is the highest ``seq`` up to which nothing is missing; it moves over records stored earlier when a
 hole before them is filled, and over a hole that the gateway declares lost in a signed ``gap`` event.
+
+Several workers share the records of a gateway, and a broker delivers again what a dead one held: records come out of
+order though none is lost. So what is missing is judged when it is due: a descriptor when the head has come to the
+record that needs it, a hole when it has stayed open for a while (`ingest.holes`).
 """
 
 from __future__ import annotations
@@ -15,14 +19,13 @@ from typing import Any, Protocol
 
 from evidence.intervals import MARGIN_MS
 from ingest.authentication import Arrival
-from ingest.readings import Interpreter, Reading
+from ingest.clock_window import ClockWindow, utc_days
+from ingest.readings import Interpreter, NewestReadings, Reading
 from store.records import ChainHead
 from wire.descriptor import Descriptor
 from wire.event import Event, Gap
 from wire.limits import MAXIMUM_SEQUENCE
-from wire.record import ZERO_HASH, AnyFrame, Record
-
-DAY_MS = 86_400_000
+from wire.record import ZERO_HASH, Record
 
 LINKS_AT_ONCE = 256
 """How many stored records are read at once when the head moves over them."""
@@ -38,7 +41,7 @@ class IncidentKind(StrEnum):
     """A record names another predecessor than the one that is stored."""
 
     HOLE = "hole"
-    """Records arrived while ones before them are missing."""
+    """Records before this one are missing, and did not come within `ingest.holes.PATIENCE_MS`."""
 
     GAP_DECLARED = "gap-declared"
     """The gateway declares records lost, signed."""
@@ -48,6 +51,9 @@ class IncidentKind(StrEnum):
 
     UNKNOWN_DESCRIPTOR = "unknown-descriptor"
     """Records refer to a descriptor that has not arrived: their words cannot be interpreted yet."""
+
+    OUT_OF_WINDOW = "out-of-window"
+    """Records say times that cannot be (`ingest.clock_window`): their clock was wild. Told once a day and gateway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,7 @@ class Link:
     prev: bytes
     first_sample_ms: int | None
     last_sample_ms: int | None
+    descriptor: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +81,13 @@ class Incident:
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A record to be stored. ``samples`` is the number of series values that its frames read successfully."""
+    """A record to be stored, filed under ``time_ms`` with the sample times that are believed (ms UTC).
+
+    ``samples`` is the number of series values that its frames read successfully.
+    """
 
     arrival: Arrival
+    time_ms: int
     first_sample_ms: int | None
     last_sample_ms: int | None
     samples: int
@@ -114,15 +125,12 @@ class Decision:
     records: list[Admitted] = field(default_factory=list)
     duplicates: int = 0
     incidents: list[Incident] = field(default_factory=list)
+    holes: list[int] = field(default_factory=list)
+    """Each new record whose predecessor is not here; what lies before it may still be under way."""
     dirty_days: set[int] = field(default_factory=set)
     latest: list[Reading] = field(default_factory=list)
     interpreters: dict[bytes, Interpreter] = field(default_factory=dict)
     """Interpreters of the descriptors in this batch, by record hash."""
-
-
-def utc_days(first_ms: int, last_ms: int) -> range:
-    """Return the starts, in milliseconds, of the UTC days that [``first_ms``, ``last_ms``] touches."""
-    return range(first_ms // DAY_MS * DAY_MS, last_ms + 1, DAY_MS)
 
 
 def decide(gateway: str, arrivals: Sequence[Arrival], history: History) -> Decision:
@@ -131,9 +139,11 @@ def decide(gateway: str, arrivals: Sequence[Arrival], history: History) -> Decis
     stored = _Stored(history, {arrival.record.payload.seq for arrival in arrivals})
     fresh = _sort_out(decision, arrivals, stored, history)
     gaps = _declared_gaps(decision, fresh, history)
-    _interpret(decision, fresh, history)
+    unknown = _interpret(decision, fresh, history)
     _note_holes(decision, fresh, stored, gaps)
-    _advance(decision, {arrival.record.payload.seq: arrival.record for arrival in fresh}, stored, gaps, history)
+    arrived = {arrival.record.payload.seq: arrival.record for arrival in fresh}
+    unknown |= _advance(decision, arrived, stored, gaps, history)
+    _note_unknown_descriptors(decision, unknown)
     return decision
 
 
@@ -143,7 +153,6 @@ class _Stored:
     def __init__(self, history: History, arriving: Iterable[int]) -> None:
         head = history.head
         self._head = head
-        # In order, there is nothing after the head: this is the only query that a batch in order costs.
         self.ahead = dict(history.hashes(head.seq + 1, MAXIMUM_SEQUENCE))
         self._hashes = dict(self.ahead)
         for first, last in _ranges(seq for seq in arriving if seq <= head.seq):
@@ -250,40 +259,64 @@ def gap_from_detail(detail: Mapping[str, Any]) -> Gap:
     return Gap(**{**detail, **hashes})
 
 
-def _interpret(decision: Decision, fresh: Sequence[Arrival], history: History) -> None:
-    """Count samples, mark days, take the latest values, note descriptors that are not known."""
-    unknown: dict[bytes, list[int]] = {}
-    newest: tuple[Interpreter, tuple[AnyFrame, ...]] | None = None
+def _interpret(decision: Decision, fresh: Sequence[Arrival], history: History) -> dict[int, bytes]:
+    """Count samples, mark days, take the latest values; return the descriptors that are not known, by ``seq``."""
+    unknown: dict[int, bytes] = {}
+    newest = NewestReadings()
+    wild = []
     for arrival in fresh:
         payload = arrival.record.payload
+        window = ClockWindow.at(arrival.message.received_ms)
+        filed_ms = window.filed_ms(payload, arrival.message.received_ms)
+        if not window.holds_all(payload):
+            wild.append(arrival)
         if isinstance(payload.body, Descriptor):
             decision.interpreters[arrival.record.hash] = Interpreter(payload.body)
         if not payload.frames:
-            decision.records.append(Admitted(arrival, None, None, 0))
+            decision.records.append(Admitted(arrival, filed_ms, None, None, 0))
             if isinstance(payload.body, Event) and payload.body.name == "meter_replaced":
                 # It says how a counter goes on, whether or not samples come with it.
-                _mark_days(decision, payload.time_ms, payload.time_ms)
+                _mark_days(decision, filed_ms, filed_ms)
             continue
         frames = payload.frames
         interpreter = decision.interpreters.get(payload.descriptor) or history.interpreter(payload.descriptor)
         if interpreter is None:
-            unknown.setdefault(payload.descriptor, []).append(payload.seq)
+            unknown[payload.seq] = payload.descriptor
         else:
-            newest = interpreter, frames
-        first_ms, last_ms = _sample_span(frames)
+            newest.add(payload.descriptor, interpreter, window.newest_read(frames))
+        first_ms, last_ms = window.sample_span(frames)
         samples = interpreter.samples(frames) if interpreter else 0
-        decision.records.append(Admitted(arrival, first_ms, last_ms, samples))
+        decision.records.append(Admitted(arrival, filed_ms, first_ms, last_ms, samples))
         for frame in frames:
-            _mark_sampled_days(decision, frame)
-    if newest:
-        decision.latest = newest[0].latest(newest[1])
-    for descriptor_hash, seqs in unknown.items():
+            decision.dirty_days |= window.sampled_days(frame)
+    decision.latest = newest.readings()
+    _note_wild_clock(decision, wild)
+    return unknown
+
+
+def _note_unknown_descriptors(decision: Decision, unknown: Mapping[int, bytes]) -> None:
+    """Raise one incident a descriptor for the records up to the head; before a record after it there may be one."""
+    records: dict[bytes, list[int]] = {}
+    for seq, descriptor_hash in sorted(unknown.items()):
+        if seq <= decision.head.seq:
+            records.setdefault(descriptor_hash, []).append(seq)
+    for descriptor_hash, seqs in records.items():
         detail: dict[str, str | int] = {"descriptor": descriptor_hash.hex(), "first": seqs[0], "last": seqs[-1]}
         decision.incidents.append(Incident(decision.gateway, IncidentKind.UNKNOWN_DESCRIPTOR, seqs[0], detail))
 
 
-def _sample_span(frames: Sequence[AnyFrame]) -> tuple[int, int]:
-    return min(frame.times_ms[0] for frame in frames), max(frame.times_ms[-1] for frame in frames)
+def _note_wild_clock(decision: Decision, wild: Sequence[Arrival]) -> None:
+    """Raise one incident for all records of a batch with times that cannot be."""
+    if wild:
+        seqs = [arrival.record.seq for arrival in wild]
+        detail: dict[str, str | int] = {
+            "first": seqs[0],
+            "last": seqs[-1],
+            "records": len(seqs),
+            "time_ms": wild[0].record.payload.time_ms,
+            "received_ms": wild[0].message.received_ms,
+        }
+        decision.incidents.append(Incident(decision.gateway, IncidentKind.OUT_OF_WINDOW, seqs[0], detail))
 
 
 def _mark_days(decision: Decision, first_ms: int | None, last_ms: int | None) -> None:
@@ -291,30 +324,23 @@ def _mark_days(decision: Decision, first_ms: int | None, last_ms: int | None) ->
         decision.dirty_days.update(utc_days(first_ms - MARGIN_MS, last_ms + MARGIN_MS))
 
 
-def _mark_sampled_days(decision: Decision, frame: AnyFrame) -> None:
-    first_ms, last_ms = frame.times_ms[0], frame.times_ms[-1]
-    if last_ms - first_ms <= DAY_MS:
-        _mark_days(decision, first_ms, last_ms)
-        return
-    # A clock that was set while the frame was filled: the decades in between hold nothing.
-    for time_ms in frame.times_ms:
-        _mark_days(decision, time_ms, time_ms)
-
-
 def _note_holes(decision: Decision, fresh: Sequence[Arrival], stored: _Stored, gaps: Sequence[Gap]) -> None:
-    """Raise one incident a hole, with the first record after it: that record arrives only once."""
+    """Note the first record after each hole: it arrives as a new one only once."""
     for arrival in fresh:
         seq = arrival.record.payload.seq
         if seq <= decision.head.seq or stored.before(seq) is not None or any(gap.last == seq - 1 for gap in gaps):
             continue
-        detail: dict[str, str | int] = {"before": seq, "head": decision.head.seq}
-        decision.incidents.append(Incident(decision.gateway, IncidentKind.HOLE, seq, detail))
+        decision.holes.append(seq)
 
 
 def _advance(
     decision: Decision, batch: Mapping[int, Record], stored: _Stored, declared: Sequence[Gap], history: History
-) -> None:
-    """Move the head over all that is contiguous, through filled holes and declared gaps."""
+) -> dict[int, bytes]:
+    """Move the head over all that is contiguous, through filled holes and declared gaps.
+
+    Returns the descriptors that records stored earlier need, and that are not here now that the head is, by ``seq``.
+    """
+    unknown: dict[int, bytes] = {}
     start = head = decision.head
     ahead = _LinksAhead(stored.ahead, history)
     gaps: list[Gap] | None = None
@@ -326,6 +352,9 @@ def _advance(
             if link.seq in stored.ahead:
                 # A descriptor that this record refers to may have been in the hole.
                 _mark_days(decision, link.first_sample_ms, link.last_sample_ms)
+                known = link.descriptor in decision.interpreters or history.interpreter(link.descriptor) is not None
+                if link.first_sample_ms is not None and not known:
+                    unknown[link.seq] = link.descriptor
             head = ChainHead(link.seq, link.hash)
         if gaps is None:
             moved_up_to_a_hole = head != start and any(seq > head.seq for seq in stored.ahead)
@@ -333,7 +362,7 @@ def _advance(
         closing = _closing_gap(decision, head, gaps, declared, history)
         if closing is None:
             decision.head = head
-            return
+            return unknown
         head = ChainHead(closing.last, closing.hash)
 
 
@@ -360,7 +389,9 @@ class _LinksAhead:
 
 
 def _link(record: Record | None) -> Link | None:
-    return None if record is None else Link(record.seq, record.hash, record.payload.prev, None, None)
+    if record is None:
+        return None
+    return Link(record.seq, record.hash, record.payload.prev, None, None, record.payload.descriptor)
 
 
 def _closing_gap(

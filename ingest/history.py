@@ -47,7 +47,11 @@ class Interpreters:
 
 
 class StoredHistory:
-    """`ingest.admission.History` over a connection that holds the lock of the gateway's head."""
+    """`ingest.admission.History` over a connection that holds the lock of the gateway's head.
+
+    :param newest_seq: the highest ``seq`` that is stored of the gateway: in order, nothing has to be looked for after
+        the head.
+    """
 
     def __init__(
         self,
@@ -56,10 +60,13 @@ class StoredHistory:
         head: ChainHead,
         interpreters: Interpreters,
         fork_known: Callable[[bytes], bool],
+        *,
+        newest_seq: int,
     ) -> None:
         self._conn = conn
         self._gateway = gateway
         self._head = head
+        self._newest_seq = newest_seq
         self._interpreters = interpreters
         self._fork_known = fork_known
 
@@ -70,6 +77,8 @@ class StoredHistory:
 
     def hashes(self, first: int, last: int) -> Mapping[int, bytes]:
         """Hashes of the stored records with ``seq`` in ``first``..``last``."""
+        if first > self._newest_seq:
+            return {}
         return record_hashes(self._conn, self._gateway, first, last)
 
     def links(self, first: int, last: int) -> Sequence[Link]:
@@ -81,14 +90,15 @@ class StoredHistory:
                 open_record(stored.data, None).payload.prev,
                 stored.first_sample_ms,
                 stored.last_sample_ms,
+                stored.descriptor_hash,
             )
             for stored in read_records(self._conn, self._gateway, first_seq=first, last_seq=last)
         ]
 
     def gaps(self) -> Sequence[Gap]:
         """The gaps on file that end after the head."""
-        on_file = list_incidents(self._conn, self._gateway, _INCIDENTS_SEARCHED)
-        gaps = [gap_from_detail(one.detail) for one in on_file if one.kind == IncidentKind.GAP_DECLARED]
+        on_file = list_incidents(self._conn, self._gateway, _INCIDENTS_SEARCHED, kind=IncidentKind.GAP_DECLARED)
+        gaps = [gap_from_detail(one.detail) for one in on_file]
         return [gap for gap in gaps if gap.last > self._head.seq]
 
     def interpreter(self, descriptor_hash: bytes) -> Interpreter | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from typing import Generic, Protocol, TypeVar
 
@@ -30,19 +29,24 @@ class Inbox(Generic[Item]):
         self._maximum_bytes = maximum_bytes
         self._items: deque[Item] = deque()
         self._bytes = 0
-        self._changed = threading.Condition()
+        self._wanted = 1
+        lock = threading.Lock()
+        self._room = threading.Condition(lock)
+        self._filled = threading.Condition(lock)
 
     def __len__(self) -> int:
         return len(self._items)
 
     def put(self, item: Item, timeout_s: float) -> bool:
         """Append ``item``; wait up to ``timeout_s`` seconds for room. Tell whether it was accepted."""
-        with self._changed:
-            if not self._changed.wait_for(lambda: self._has_room(item), timeout_s):
+        with self._room:
+            if not self._has_room(item) and not self._room.wait_for(lambda: self._has_room(item), timeout_s):
                 return False
             self._items.append(item)
             self._bytes += item.size
-            self._changed.notify_all()
+            # Who waits for a batch is not woken for each of its items.
+            if len(self._items) >= self._wanted or self._bytes >= self._maximum_bytes:
+                self._filled.notify_all()
             return True
 
     def take(self, maximum: int, wait_s: float, linger_s: float) -> list[Item]:
@@ -50,17 +54,15 @@ class Inbox(Generic[Item]):
 
         Waits up to ``wait_s`` seconds for the first one, then up to ``linger_s`` for the others; may return none.
         """
-        with self._changed:
-            if not self._changed.wait_for(lambda: self._items, wait_s):
+        with self._filled:
+            if not self._filled.wait_for(lambda: self._items, wait_s):
                 return []
-            deadline = time.monotonic() + linger_s
-            while len(self._items) < maximum and self._bytes < self._maximum_bytes:
-                remaining = deadline - time.monotonic()
-                if remaining <= 0 or not self._changed.wait(remaining):
-                    break
+            self._wanted = maximum
+            self._filled.wait_for(lambda: len(self._items) >= maximum or self._bytes >= self._maximum_bytes, linger_s)
+            self._wanted = 1
             batch = [self._items.popleft() for _ in range(min(maximum, len(self._items)))]
             self._bytes -= sum(item.size for item in batch)
-            self._changed.notify_all()
+            self._room.notify_all()
             return batch
 
     def _has_room(self, item: Item) -> bool:

@@ -7,10 +7,11 @@ of all samples is the business of ``evidence``.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
+from evidence.columns import Request, request_of
 from wire.descriptor import Descriptor, Series
 from wire.frame import STATUS_OK, AnswerFrame, AnyFrame, NodeFrame
 from wire.node import OPC_UNCERTAIN, NodeValue
@@ -83,7 +84,52 @@ class Interpreter:
         return self.descriptor.devices[device].series if device < len(self.descriptor.devices) else ()
 
 
+class NewestReadings:
+    """Finds the newest reading of every series in any number of frames; keeps one frame a request, not a sample.
+
+    Where two readings of a series have the same time, the frame that was added later counts.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[bytes, int, Request], tuple[int, list[tuple[Interpreter, AnyFrame]]]] = {}
+
+    def add(self, descriptor_hash: bytes, interpreter: Interpreter, frames: Iterable[AnyFrame]) -> None:
+        """Look at ``frames``, which are to be read with ``interpreter``, that of the descriptor with this hash."""
+        for frame in frames:
+            request = (descriptor_hash, frame.device, request_of(frame))
+            time_ms = _last_read_ms(frame)
+            known = self._kept.get(request)
+            if known is None or time_ms > known[0]:
+                self._kept[request] = time_ms, [(interpreter, frame)]
+            elif time_ms == known[0]:
+                known[1].append((interpreter, frame))
+
+    def readings(self) -> list[Reading]:
+        """Return the newest reading of each series."""
+        return [candidates[-1] for candidates in self.candidates().values()]
+
+    def candidates(self) -> dict[str, list[Reading]]:
+        """Return, by series, all readings that have the newest time; more than one only where a clock went back."""
+        found: dict[str, list[Reading]] = {}
+        for _, frames in self._kept.values():
+            for interpreter, frame in frames:
+                for reading in interpreter.latest([frame]):
+                    known = found.get(reading.series)
+                    if known is None or reading.time_ms > known[0].time_ms:
+                        found[reading.series] = [reading]
+                    elif reading.time_ms == known[0].time_ms:
+                        known.append(reading)
+        return found
+
+
 ValueOf = Callable[[Series], float | int | None]
+
+
+def _last_read_ms(frame: AnyFrame) -> int:
+    """Return the time of the last good read, or of the last attempt when there was none."""
+    if isinstance(frame, NodeFrame):
+        return _last_sample(frame)[0]
+    return frame.times_ms[frame.status.rfind(STATUS_OK)]
 
 
 def _last_read(frame: AnyFrame) -> tuple[int, int, ValueOf]:

@@ -9,21 +9,25 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import psycopg
 
 from evidence.intervals import MARGIN_MS, IntervalSet, SeriesIntervals, build_intervals
-from ingest.admission import DAY_MS
+from ingest.clock_window import DAY_MS, ClockWindow
 from ingest.history import Interpreters
-from ingest.transaction import now_ms
+from ingest.readings import NewestReadings
+from ingest.transaction import latest_values, now_ms
 from store.database import Connection, Pool, transaction
 from store.dirty import claim_dirty, finish_dirty
 from store.errors import DatabaseUnreachableError
 from store.incidents import add_incident
 from store.intervals import IntervalRow, replace_intervals
+from store.latest import upsert_latest
 from store.records import count_samples, read_records
+from store.retention import is_removed
 from wire.descriptor import Descriptor
 from wire.errors import RecordError
 from wire.record import Payload, open_record
@@ -37,6 +41,12 @@ UNREADABLE_RECORD = "unreadable-record"
 INTERVALS_FAILED = "intervals-failed"
 """Incident: the intervals of a day could not be computed; the ones before are left."""
 
+DAY_CLOSED = "day-closed"
+"""Incident: something about a day changed after records of it were removed; its intervals stay as they are."""
+
+PATIENCE_SECONDS = 60.0
+"""How long the days of a process that admits a backlog wait for its end."""
+
 _IDLE_SECONDS = 0.5
 _DATABASE_SECONDS = 2.0
 
@@ -44,12 +54,27 @@ _log = logging.getLogger(__name__)
 
 
 class IntervalWorker:
-    """One thread that computes dirty days; several workers, in any number of processes, share the work."""
+    """One thread that computes dirty days; several workers, in any number of processes, share the work.
 
-    def __init__(self, connections: Pool, *, settle_ms: int = SETTLE_MS) -> None:
+    :param admission_is_busy: asked before each day: acknowledgements come first, so that days wait while a backlog is
+        admitted by this process, but for no longer than `PATIENCE_SECONDS`.
+    :param computed: told after each day.
+    """
+
+    def __init__(
+        self,
+        connections: Pool,
+        *,
+        settle_ms: int = SETTLE_MS,
+        admission_is_busy: Callable[[], bool] = lambda: False,
+        computed: Callable[[], None] = lambda: None,
+    ) -> None:
         self.days_computed = 0
         self._connections = connections
         self._settle_ms = settle_ms
+        self._admission_is_busy = admission_is_busy
+        self._computed = computed
+        self._busy_since: float | None = None
         self._interpreters = Interpreters()
         self._reported: set[tuple[str, int]] = set()
         self._stopping = threading.Event()
@@ -75,7 +100,10 @@ class IntervalWorker:
                 return False
             try:
                 with conn.transaction():
-                    self._compute(conn, claim.gateway, claim.day_ms)
+                    if is_removed(conn, claim.gateway, claim.day_ms - MARGIN_MS, claim.day_ms + DAY_MS + MARGIN_MS):
+                        self._leave(conn, claim.gateway, claim.day_ms)
+                    else:
+                        self._compute(conn, claim.gateway, claim.day_ms)
             except (DatabaseUnreachableError, psycopg.OperationalError, psycopg.InterfaceError):
                 raise
             except Exception as error:
@@ -85,17 +113,27 @@ class IntervalWorker:
                 add_incident(conn, claim.gateway, INTERVALS_FAILED, None, detail, None, now_ms())
             finish_dirty(conn, claim)
         self.days_computed += 1
+        self._computed()
         return True
 
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                if not self.compute_next(self._settle_ms):
+                if self._gives_way() or not self.compute_next(self._settle_ms):
                     self._stopping.wait(_IDLE_SECONDS)
             except Exception:
                 # Whatever it is, the day is still dirty: the next attempt may meet a database that answers again.
                 _log.exception("the intervals of a day are not computed; next attempt in %.0f s", _DATABASE_SECONDS)
                 self._stopping.wait(_DATABASE_SECONDS)
+
+    def _gives_way(self) -> bool:
+        if not self._admission_is_busy():
+            self._busy_since = None
+            return False
+        now = time.monotonic()
+        if self._busy_since is None:
+            self._busy_since = now
+        return now - self._busy_since < PATIENCE_SECONDS
 
     def _compute(self, conn: Connection, gateway: str, day_ms: int) -> None:
         end_ms = day_ms + DAY_MS
@@ -103,16 +141,25 @@ class IntervalWorker:
         payloads = list(self._payloads(conn, gateway, day_ms - MARGIN_MS, end_ms + MARGIN_MS, uncounted))
         descriptors: dict[bytes, Descriptor] = {}
         counted: dict[int, int] = {}
+        newest, window = NewestReadings(), ClockWindow.at(now_ms())
         for payload in payloads:
             interpreter = self._interpreters.get(conn, gateway, payload.descriptor)
             if interpreter is not None:
                 descriptors[payload.descriptor] = interpreter.descriptor
-                if payload.seq in uncounted and (samples := interpreter.samples(payload.frames)):
-                    counted[payload.seq] = samples
+                if payload.seq in uncounted:
+                    newest.add(payload.descriptor, interpreter, window.newest_read(payload.frames))
+                    if samples := interpreter.samples(payload.frames):
+                        counted[payload.seq] = samples
         if counted:
             count_samples(conn, gateway, counted)
+        upsert_latest(conn, latest_values(newest.readings(), now_ms()))
         built = build_intervals(payloads, descriptors, day_ms, end_ms)
         replace_intervals(conn, gateway, day_ms, end_ms, list(interval_rows(built)))
+
+    def _leave(self, conn: Connection, gateway: str, day_ms: int) -> None:
+        """Leave the intervals of a day as they are: without the records that were removed they would come out wrong."""
+        _log.warning("gateway %s, day %d: records of it were removed, its intervals stay", gateway, day_ms)
+        add_incident(conn, gateway, DAY_CLOSED, None, {"day_ms": day_ms}, None, now_ms())
 
     def _payloads(
         self, conn: Connection, gateway: str, from_ms: int, to_ms: int, uncounted: set[int]

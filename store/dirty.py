@@ -7,7 +7,7 @@ back its locks and the day is there for the next one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from store.database import Connection
@@ -26,10 +26,17 @@ class DirtyDay(NamedTuple):
 
 def mark_dirty(conn: Connection, gateway: str, days: Iterable[int]) -> None:
     """Mark days (starts, ms, UTC midnight) of a gateway for recomputation."""
-    conn.execute(
-        "INSERT INTO dirty_mark (gateway, day) SELECT %s, unnest(%s::timestamptz[])",
-        (gateway, [instant(day) for day in sorted(set(days))]),
-    )
+    mark_all_dirty(conn, {gateway: days})
+
+
+def mark_all_dirty(conn: Connection, days: Mapping[str, Iterable[int]]) -> None:
+    """Mark days (starts, ms, UTC midnight) of gateways for recomputation, in one statement."""
+    marks = [(gateway, instant(day)) for gateway, of_it in days.items() for day in sorted(set(of_it))]
+    if marks:
+        conn.execute(
+            "INSERT INTO dirty_mark (gateway, day) SELECT * FROM unnest(%s::text[], %s::timestamptz[])",
+            ([gateway for gateway, _ in marks], [day for _, day in marks]),
+        )
 
 
 def claim_dirty(conn: Connection, settle_ms: int = 0) -> DirtyDay | None:
@@ -87,5 +94,19 @@ def dirty_count(conn: Connection, gateway: str | None = None) -> int:
         ) AS days
         """,
         {"gateway": gateway},
+    ).fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def newest_mark(conn: Connection) -> int:
+    """The number of the newest mark; 0 when nothing is marked."""
+    row = conn.execute("SELECT coalesce(max(id), 0) FROM dirty_mark").fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def marks_left(conn: Connection, newest: int) -> int:
+    """How many gateway-days still wait because of marks up to number ``newest``."""
+    row = conn.execute(
+        "SELECT count(*) FROM (SELECT DISTINCT gateway, day FROM dirty_mark WHERE id <= %s) AS days", (newest,)
     ).fetchone()
     return 0 if row is None else int(row[0])

@@ -43,15 +43,30 @@ def add_incident(  # noqa: PLR0917 - a row and its columns
     )
 
 
-def list_incidents(conn: Connection, gateway: str | None = None, limit: int = 100) -> list[Incident]:
-    """The newest incidents first, of all gateways or of one."""
+def list_incidents(
+    conn: Connection, gateway: str | None = None, limit: int = 100, *, kind: str | None = None
+) -> list[Incident]:
+    """The newest incidents first, of all gateways or of one, of all kinds or of one."""
     rows = conn.execute(
         """
         SELECT id, gateway, kind, seq, detail, data, epoch_ms(at) FROM incident
-        WHERE %(gateway)s::text IS NULL OR gateway = %(gateway)s
+        WHERE (%(gateway)s::text IS NULL OR gateway = %(gateway)s) AND (%(kind)s::text IS NULL OR kind = %(kind)s)
         ORDER BY id DESC LIMIT %(limit)s
         """,
-        {"gateway": gateway, "limit": limit},
+        {"gateway": gateway, "kind": kind, "limit": limit},
+        binary=True,
+    )
+    return [Incident(*row) for row in rows]
+
+
+def incidents_since(conn: Connection, kind: str, from_ms: int) -> list[Incident]:
+    """The incidents of a kind that were raised since ``from_ms`` (UTC), the oldest first."""
+    rows = conn.execute(
+        """
+        SELECT id, gateway, kind, seq, detail, data, epoch_ms(at) FROM incident
+        WHERE kind = %s AND at >= %s ORDER BY id
+        """,
+        (kind, instant(from_ms)),
         binary=True,
     )
     return [Incident(*row) for row in rows]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from store.database import Connection
-from store.instants import instant
 from store.series import series_ids
 
 
@@ -34,25 +35,10 @@ def upsert_latest(conn: Connection, rows: Iterable[LatestValue]) -> None:
             newest[row.series] = row
     if not newest:
         return
-    ids = series_ids(conn, newest)
-    values = sorted(newest.values(), key=lambda row: ids[row.series])
-    conn.execute(
-        """
-        INSERT INTO latest AS stored (series, time, value, unit, status, received)
-        SELECT * FROM unnest(%s::int[], %s::timestamptz[], %s::float8[], %s::text[], %s::int[], %s::timestamptz[])
-        ON CONFLICT (series) DO UPDATE SET (time, value, unit, status, received) =
-            (excluded.time, excluded.value, excluded.unit, excluded.status, excluded.received)
-        WHERE stored.time <= excluded.time
-        """,
-        (
-            [ids[row.series] for row in values],
-            [instant(row.time_ms) for row in values],
-            [row.value for row in values],
-            [row.unit for row in values],
-            [row.status for row in values],
-            [instant(row.received_ms) for row in values],
-        ),
-    )
+    missing = _upsert(conn, newest.values())
+    if missing:
+        series_ids(conn, missing)
+        _upsert(conn, [newest[name] for name in missing])
 
 
 def read_latest(conn: Connection, gateway: str | None = None) -> list[LatestValue]:
@@ -68,3 +54,37 @@ def read_latest(conn: Connection, gateway: str | None = None) -> list[LatestValu
         binary=True,
     )
     return [LatestValue(*row) for row in rows]
+
+
+def _upsert(conn: Connection, rows: Iterable[LatestValue]) -> list[str]:
+    """Write the rows of known series in the order of their numbers; return the series that are not known yet."""
+    # One JSON text: a fifth of the time that lists of six thousand Python objects take to become arrays.
+    values = [
+        {
+            "series": row.series,
+            "time": row.time_ms,
+            "value": row.value if row.value is not None and math.isfinite(row.value) else None,
+            "unit": row.unit,
+            "status": row.status,
+            "received": row.received_ms,
+        }
+        for row in rows
+    ]
+    missing = conn.execute(
+        """
+        WITH given AS (
+            SELECT * FROM json_to_recordset(%s::json) AS given (
+                series text, time float8, value float8, unit text, status integer, received float8)
+        ), written AS (
+            INSERT INTO latest AS stored (series, time, value, unit, status, received)
+            SELECT series.id, to_timestamp(time / 1000), value, unit, status, to_timestamp(received / 1000)
+            FROM given JOIN series ON series.name = given.series ORDER BY series.id
+            ON CONFLICT (series) DO UPDATE SET (time, value, unit, status, received) =
+                (excluded.time, excluded.value, excluded.unit, excluded.status, excluded.received)
+            WHERE stored.time <= excluded.time
+        )
+        SELECT given.series FROM given LEFT JOIN series ON series.name = given.series WHERE series.id IS NULL
+        """,
+        (json.dumps(values),),
+    )
+    return [name for (name,) in missing]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from store.database import Connection
@@ -56,3 +57,31 @@ def quarantine_bytes(conn: Connection) -> int:
 def quarantine_reasons(conn: Connection) -> dict[str, int]:
     """How many messages were refused, by reason."""
     return dict(conn.execute("SELECT reason, count(*) FROM quarantine GROUP BY reason ORDER BY reason").fetchall())
+
+
+def find_quarantined(
+    conn: Connection,
+    *,
+    ids: Collection[int] | None = None,
+    reason: str | None = None,
+    topic: str | None = None,
+    after: int = 0,
+    limit: int = 100,
+) -> list[Quarantined]:
+    """Refusals with a number above ``after``, the oldest first; all conditions given must hold."""
+    rows = conn.execute(
+        """
+        SELECT id, topic, reason, detail, data, epoch_ms(received) FROM quarantine
+        WHERE id > %(after)s AND (%(ids)s::bigint[] IS NULL OR id = ANY(%(ids)s))
+          AND (%(reason)s::text IS NULL OR reason = %(reason)s) AND (%(topic)s::text IS NULL OR topic = %(topic)s)
+        ORDER BY id LIMIT %(limit)s
+        """,
+        {"after": after, "ids": None if ids is None else list(ids), "reason": reason, "topic": topic, "limit": limit},
+        binary=True,
+    )
+    return [Quarantined(*row) for row in rows]
+
+
+def remove_quarantined(conn: Connection, ids: Collection[int]) -> None:
+    """Take messages out of the quarantine; the caller has them elsewhere by then."""
+    conn.execute("DELETE FROM quarantine WHERE id = ANY(%s)", (list(ids),))

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.admission import DAY_MS, Decision, IncidentKind, Link, decide, utc_days
+from ingest.admission import Decision, IncidentKind, Link, decide
 from ingest.authentication import Arrival, Message
+from ingest.clock_window import DAY_MS, utc_days
 from ingest.readings import Interpreter
 from store.records import ChainHead
 from wire.chain import ChainWriter
@@ -27,8 +28,10 @@ class Memory:
 
     head: ChainHead = field(default_factory=lambda: ChainHead(0, ZERO_HASH))
     records: dict[int, Record] = field(default_factory=dict)
+    spans: dict[int, tuple[int | None, int | None]] = field(default_factory=dict)
     declared: list[Gap] = field(default_factory=list)
     incidents: list[tuple[IncidentKind, int]] = field(default_factory=list)
+    holes: list[int] = field(default_factory=list)
     forks: set[bytes] = field(default_factory=set)
     samples: int = 0
     descriptors: dict[bytes, Interpreter] = field(default_factory=dict)
@@ -38,7 +41,7 @@ class Memory:
 
     def links(self, first: int, last: int) -> Sequence[Link]:
         return [
-            Link(seq, record.hash, record.payload.prev, None, None)
+            Link(seq, record.hash, record.payload.prev, *self.spans[seq], record.payload.descriptor)
             for seq, record in sorted(self.records.items())
             if first <= seq <= last
         ]
@@ -55,11 +58,14 @@ class Memory:
     def receive(self, *records: Record) -> Decision:
         """Decide on a batch and keep the outcome."""
         topic = record_topic("gw-01")
-        decision = decide("gw-01", [Arrival(record, Message(topic, record.data, 0)) for record in records], self)
+        decision = decide(
+            "gw-01", [Arrival(record, Message(topic, record.data, record.payload.time_ms)) for record in records], self
+        )
         for admitted in decision.records:
             record = admitted.arrival.record
             assert record.seq not in self.records, "stored twice"
             self.records[record.seq] = record
+            self.spans[record.seq] = admitted.first_sample_ms, admitted.last_sample_ms
             self.samples += admitted.samples
             if isinstance(record.payload.body, Event) and record.payload.body.name == "gap":
                 gap = Gap.from_event(record.payload.body)
@@ -67,6 +73,7 @@ class Memory:
                     self.declared.append(gap)
         self.descriptors.update(decision.interpreters)
         self.incidents.extend((incident.kind, incident.seq) for incident in decision.incidents)
+        self.holes.extend(decision.holes)
         self.head = decision.head
         return decision
 
@@ -106,13 +113,13 @@ def test_any_order_with_loss_and_duplication_converges_when_sent_again(
     memory.receive(*made[memory.head.seq :])
     assert memory.head == ChainHead(len(made), made[-1].hash)
     assert {seq: record.hash for seq, record in memory.records.items()} == {r.seq: r.hash for r in made}
-    assert set(memory.kinds()) <= {"hole", "unknown-descriptor"}
+    assert memory.incidents == [], "what is only late is no incident"
 
 
 def test_a_clock_that_was_set_marks_the_days_of_samples_only(gateway: Any) -> None:
     memory = Memory()
     memory.receive(*gateway.make(2))
-    years = 20 * 365 * DAY_MS
+    years = 5 * 365 * DAY_MS
     now_ms = gateway.time_ms + DAY_MS // 2 - gateway.time_ms % DAY_MS
     within, across = FrameBuilder(0, 1, 3, 0, 3), FrameBuilder(0, 1, 3, 0, 3)
     within.add(now_ms - years, 0, [0, 1, 2], 3)
@@ -121,6 +128,29 @@ def test_a_clock_that_was_set_marks_the_days_of_samples_only(gateway: Any) -> No
     decision = memory.receive(gateway.chain.append((within.build(), across.build()), time_ms=now_ms))
     sampled = (now_ms - years, now_ms - 40 * DAY_MS, now_ms)
     assert decision.dirty_days == {time_ms // DAY_MS * DAY_MS for time_ms in sampled}
+
+
+def test_a_wild_clock_is_told_and_spoils_nothing_that_is_laid_out_by_time(gateway: Any) -> None:
+    memory = Memory()
+    memory.receive(*gateway.make(2))
+    received_ms = gateway.time_ms
+    believed = gateway.frame()
+    gateway.time_ms = 4_070_908_800_000  # 2099
+    wild = [gateway.chain.append((believed, gateway.frame()), time_ms=gateway.time_ms), *gateway.make(2)]
+    arrivals = [Arrival(record, Message(record_topic("gw-01"), record.data, received_ms)) for record in wild]
+    decision = decide("gw-01", arrivals, memory)
+    mixed, *others = decision.records
+    assert (mixed.time_ms, mixed.first_sample_ms, mixed.last_sample_ms) == (
+        received_ms,
+        believed.times_ms[0],
+        believed.times_ms[-1],
+    )
+    assert [(one.time_ms, one.first_sample_ms, one.samples) for one in others] == [(received_ms, None, 20)] * 2
+    assert decision.dirty_days == {received_ms - received_ms % DAY_MS}
+    assert {reading.time_ms for reading in decision.latest} == {believed.times_ms[-1]}
+    assert decision.head.seq == 5, "in custody and acknowledged"
+    (told,) = decision.incidents
+    assert (told.kind, told.seq, told.detail["records"]) == (IncidentKind.OUT_OF_WINDOW, 3, 3)
 
 
 def test_a_signed_meter_change_marks_its_day_without_samples(gateway: Any) -> None:
@@ -149,7 +179,8 @@ def test_head_waits_at_a_hole_and_passes_over_what_was_stored_behind_it(gateway:
     memory.receive(*made[:3])
     assert memory.receive(*made[5:7]).head.seq == 3
     assert memory.receive(made[8]).head.seq == 3
-    assert memory.incidents == [(IncidentKind.HOLE, 6), (IncidentKind.HOLE, 9)]
+    assert memory.holes == [6, 9]
+    assert memory.incidents == []
     assert memory.receive(*made[3:5]).head.seq == 7
     assert memory.receive(made[7]).head.seq == 9
 
@@ -158,7 +189,7 @@ def test_a_new_gateway_that_begins_later_than_one_is_a_hole(gateway: Any) -> Non
     memory = Memory()
     made = gateway.make(4)
     assert memory.receive(made[3]).head.seq == 0
-    assert memory.kinds() == ["unknown-descriptor", "hole"]
+    assert (memory.holes, memory.incidents) == ([4], [])
 
 
 def test_samples_are_counted_when_the_descriptor_comes_with_the_batch_in_any_order(gateway: Any) -> None:
@@ -224,7 +255,7 @@ def test_wrong_predecessor_behind_a_hole_is_found_when_the_hole_is_filled(gatewa
     memory.receive(*made[:2])
     memory.receive(odd)
     assert memory.receive(made[2]).head == ChainHead(4, odd.hash)
-    assert memory.incidents == [(IncidentKind.HOLE, 4), (IncidentKind.PREVIOUS_MISMATCH, 4)]
+    assert memory.incidents == [(IncidentKind.PREVIOUS_MISMATCH, 4)]
 
 
 def test_record_of_unknown_descriptor_is_stored_and_named(gateway: Any) -> None:
@@ -236,6 +267,20 @@ def test_record_of_unknown_descriptor_is_stored_and_named(gateway: Any) -> None:
     assert memory.samples == 0
     assert [(i.kind, dict(i.detail)) for i in decision.incidents] == [
         (IncidentKind.UNKNOWN_DESCRIPTOR, {"descriptor": "07" * 32, "first": 3, "last": 4})
+    ]
+
+
+def test_unknown_descriptor_behind_a_hole_is_told_when_the_hole_is_filled(gateway: Any) -> None:
+    """It might have been in the hole."""
+    memory = Memory()
+    made = gateway.make(3)
+    gateway.chain.descriptor = b"\x07" * 32
+    odd = gateway.make(2)
+    memory.receive(*made[:2])
+    assert memory.receive(*odd).incidents == []
+    decision = memory.receive(made[2])
+    assert [(i.kind, dict(i.detail)) for i in decision.incidents] == [
+        (IncidentKind.UNKNOWN_DESCRIPTOR, {"descriptor": "07" * 32, "first": 4, "last": 5})
     ]
 
 
@@ -251,8 +296,7 @@ def test_signed_gap_closes_the_hole_it_names(gateway: Any, together: bool) -> No
         for record in arriving:
             memory.receive(record)
     assert memory.head == ChainHead(9, declaration.hash)
-    assert set(memory.kinds()) <= {"hole", "gap-declared"}
-    assert memory.kinds().count("gap-declared") == 1
+    assert memory.kinds() == ["gap-declared"]
 
 
 def test_gap_declared_before_an_earlier_hole_is_filled_is_used_later(gateway: Any) -> None:

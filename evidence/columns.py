@@ -23,6 +23,7 @@ from wire.words import WordType
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 ByteArray = npt.NDArray[np.uint8]
+StatusArray = npt.NDArray[np.uint32]
 
 _BIG_ENDIAN = {
     WordType.UINT16: ">u2",
@@ -184,14 +185,34 @@ def decode_frame(frame: AnyFrame, series: Series) -> tuple[IntArray, FloatArray]
 
     A failed read and an invalid value are NaN. Raises `ColumnsError` when the frame does not hold the series.
     """
-    values = np.full(frame.n, np.nan)
+    times, values, _ = decode_reads([frame], series)
+    return times, values
+
+
+def decode_reads(frames: Sequence[AnyFrame], series: Series) -> tuple[IntArray, FloatArray, StatusArray]:
+    """As `decode_frame`, of all reads of frames of one request (see `request_of`), and the status of each read.
+
+    Statuses (uint32) are as the frames hold them: status bytes, or the status codes of an OPC UA node; 0 is good.
+    """
+    status = np.concatenate([_statuses(frame) for frame in frames])
+    good = np.concatenate([_are_good(frame, _statuses(frame)) for frame in frames])
+    times: IntArray = np.fromiter(chain.from_iterable(frame.times_ms for frame in frames), dtype=np.int64)
+    values = np.full(status.size, np.nan)
+    values[good] = scale_values(decode_raw(stack(frames), series), series)
+    return times, values, status
+
+
+def _statuses(frame: AnyFrame) -> StatusArray:
     if isinstance(frame, NodeFrame):
-        good = np.array(frame.status, dtype=np.uint32) < OPC_UNCERTAIN
-        good &= frame.variant is not Variant.NULL
-    else:
-        good = np.frombuffer(frame.status, dtype=np.uint8) == STATUS_OK
-    values[good] = scale_values(decode_raw(stack([frame]), series), series)
-    return np.array(frame.times_ms, dtype=np.int64), values
+        return np.array(frame.status, dtype=np.uint32)
+    return np.frombuffer(frame.status, dtype=np.uint8).astype(np.uint32)
+
+
+def _are_good(frame: AnyFrame, status: StatusArray) -> npt.NDArray[np.bool_]:
+    if isinstance(frame, NodeFrame):
+        good: npt.NDArray[np.bool_] = (status < OPC_UNCERTAIN) & (frame.variant is not Variant.NULL)
+        return good
+    return np.equal(status, STATUS_OK)
 
 
 def _registers(series: Series) -> str:

@@ -8,23 +8,26 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.exceptions import HTTPException
 
-from dashboards.dossier import DossierLibrary
+from dashboards.dossier import Dossier, DossierLibrary
 from dashboards.errors import AssetsMissingError, UnknownFigureError, UnknownProjectError
 from dashboards.exports import CSV_TYPE, JSON_TYPE, csv_bytes, json_bytes
+from dashboards.field_book import STORED_COLUMNS, FieldBook, load_field_book
+from dashboards.field_view import field_view
 from dashboards.language import COOKIE, Catalogue, catalogue, choose_language
 from dashboards.live_page import LiveBoard, gateway_view, live_view
 from dashboards.project_page import failed_summary_view, project_view, summary_view
 from dashboards.security import SecurityHeaders
-from store.database import pool, transaction
+from store.database import pool, snapshot, transaction
 from store.errors import StoreError
 from store.migrations import check_migrated
 from store.projects import projects
+from store.readers import READER_KEY
 from wire.errors import ShopfloorError
 
 FOLDER = Path(__file__).resolve().parent
@@ -55,12 +58,19 @@ class Pages:
         """The page as an answer; remembers the language when the address asked for it."""
         text = language_of(request)
         body = self._environment.get_template(template).render(
-            t=text, section=section, other_language="en" if text.language == "zh" else "zh", **values
+            t=text,
+            section=section,
+            other_language="en" if text.language == "zh" else "zh",
+            reader=request.scope.get(READER_KEY),
+            **values,
         )
         headers = {"vary": "Accept-Language, Cookie", "content-language": text.html_language}
         response = HTMLResponse(body, status_code=status, headers=headers)
         if request.query_params.get("lang") == text.language:
-            response.set_cookie(COOKIE, text.language, max_age=COOKIE_SECONDS, httponly=True, samesite="lax")
+            secure = request.url.scheme == "https"
+            response.set_cookie(
+                COOKIE, text.language, max_age=COOKIE_SECONDS, secure=secure, httponly=True, samesite="lax"
+            )
         return response
 
 
@@ -73,8 +83,8 @@ def language_of(request: Request) -> Catalogue:
     )
 
 
-def create_application(database_url: str) -> FastAPI:
-    """The dashboards of one database, whose tables must be there already.
+def create_application(database_url: str, routers: Sequence[APIRouter] = ()) -> FastAPI:
+    """The dashboards of one database, whose tables must be there already; ``routers`` are served before the pages.
 
     Raises `AssetsMissingError` when the browser libraries were not installed, and `store.errors.StoreError` when the
     database does not answer.
@@ -103,6 +113,8 @@ def create_application(database_url: str) -> FastAPI:
     application.state.connections = connections
     application.state.library = library
     application.add_middleware(SecurityHeaders)
+    for router in routers:
+        application.include_router(router)
     application.mount("/static", StaticFiles(directory=FOLDER / "static"), name="static")
     _add_pages(application, pages, library, board)
     _add_data(application, library, board)
@@ -132,8 +144,11 @@ def _add_pages(application: FastAPI, pages: Pages, library: DossierLibrary, boar
 
     @application.get("/projects/{project_id}")
     def project_page(request: Request, project_id: str) -> Response:
-        view = project_view(library.load(project_id).to_json(), language_of(request))
-        return pages.render(request, "project.html", section="projects", view=view)
+        text = language_of(request)
+        dossier = library.load(project_id)
+        view = project_view(dossier.to_json(), text)
+        field = field_view(_field_book(library, dossier).to_json(), text)
+        return pages.render(request, "project.html", section="projects", view=view, field=field)
 
     @application.get("/live")
     def live(request: Request) -> Response:
@@ -148,6 +163,15 @@ def _add_data(application: FastAPI, library: DossierLibrary, board: LiveBoard) -
     @application.get("/projects/{project_id}/coverage.json")
     def coverage(project_id: str) -> Response:
         return _json(library.load(project_id).to_json()["coverage"])
+
+    @application.get("/projects/{project_id}/field.json")
+    def field_book(project_id: str) -> Response:
+        return _json(_field_book(library, library.load(project_id)).to_json())
+
+    @application.get("/projects/{project_id}/stored.csv")
+    def stored_csv(project_id: str) -> Response:
+        rows = _field_book(library, library.load(project_id)).stored_rows()
+        return _csv(f"{project_id}-stored", [(name, "") for name in STORED_COLUMNS], rows)
 
     @application.get("/projects/{project_id}/plan.yaml")
     def plan(project_id: str) -> Response:
@@ -186,6 +210,11 @@ def _add_data(application: FastAPI, library: DossierLibrary, board: LiveBoard) -
     def health() -> Response:
         with transaction(library.connections) as connection:
             return _json({"status": "ok", "projects": len(projects(connection))})
+
+
+def _field_book(library: DossierLibrary, dossier: Dossier) -> FieldBook:
+    with snapshot(library.connections) as connection:
+        return load_field_book(connection, dossier)
 
 
 def _json(value: object) -> Response:

@@ -39,3 +39,35 @@ class RecordImportError(IngestError):
 
 class PlanFileError(IngestError):
     """The file of an evidence plan cannot be read."""
+
+
+class AuthorityError(IngestError):
+    """The certificate authority cannot be made, opened or used."""
+
+
+class ListenError(IngestError):
+    """An address to listen on would be open to others without encryption."""
+
+
+class EnrolmentError(IngestError):
+    """A gateway cannot be enrolled, approved, refused or revoked."""
+
+
+class RebuildError(IngestError):
+    """What is to be checked or rebuilt is not there."""
+
+
+class ProgrammeError(IngestError):
+    """The database holds the evidence of another programme, or none is named where one has to be."""
+
+
+class UnknownJobError(IngestError):
+    """A background task is not known, or cannot be run here."""
+
+
+class RetentionError(IngestError):
+    """Records cannot be removed as asked for."""
+
+
+class QuarantineError(IngestError):
+    """A message in quarantine is not there, or is not named in a way that can be followed."""

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from shopfloor.arguments import port_number
+from shopfloor.arguments import add_access, add_log_format, port_number
 from shopfloor.database import add_database, database_url
+
+if TYPE_CHECKING:
+    from fastapi import APIRouter
+
+    from store.database import Pool
 
 _EMBEDDED_HELP = "the database of 'ingest run --embedded DIR', also while that is running"
 
@@ -20,14 +26,25 @@ def add_parser(subparsers: Any) -> None:
     run = commands.add_parser(
         "run",
         help="serve the pages until stopped (Ctrl-C)",
-        description="Serves project pages, the live page and the data files behind every figure. It only reads the "
-        "database.",
+        description="Serves project pages, the live page, the data files behind every figure, the read API (/api/v1), "
+        "and /readyz and /metrics for monitoring. Of the database it changes nothing but sessions. On another address "
+        "than loopback it asks for TLS and for users, who then have to log in.",
     )
     add_database(run, _EMBEDDED_HELP)
     run.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     run.add_argument(
         "--port", type=port_number, default=8000, help="port to listen on, 0 for a free one (default: %(default)s)"
     )
+    run.add_argument(
+        "--ingestion",
+        metavar="URL",
+        action="append",
+        default=[],
+        help="where an ingestion tells of itself (its --http address): /readyz then says whether it is ready, too",
+    )
+    add_access(run)
+    add_log_format(run)
+    run.add_argument("--json", action="store_true", help="print the address as JSON")
     run.set_defaults(func=_run)
 
     dossier = commands.add_parser(
@@ -43,18 +60,47 @@ def add_parser(subparsers: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    import json
+    import logging
     import signal
     from threading import Event
 
     from dashboards.server import serving
+    from shopfloor.access.listening import listening
+    from shopfloor.logs import log_to_stderr
+    from store.database import pool
+    from store.readers import Scope
 
+    log_to_stderr(options.log_format, logging.INFO)
+    place = listening(options, options.host)
     stopped = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
-    with database_url(options) as url, serving(url, options.host, options.port) as address:
-        print(f"dashboards at {address}", flush=True)
+    with (
+        database_url(options) as url,
+        place.guard(url, Scope.PROJECTS) as guard,
+        pool(url, 4) as connections,
+        serving(
+            url,
+            place.host,
+            options.port,
+            beside_the_pages(connections, options.ingestion),
+            guard=guard,
+            tls=place.tls,
+        ) as address,
+    ):
+        print(json.dumps({"dashboards": address}) if options.json else f"dashboards at {address}", flush=True)
         stopped.wait()
     return 0
+
+
+def beside_the_pages(connections: Pool, ingestions: Sequence[str]) -> list[APIRouter]:
+    """What is served at the address of the pages besides them: the read API, and what monitoring asks for."""
+    from ingest.api.router import read_api
+    from ingest.metrics import metrics_router
+    from shopfloor.readiness import readiness_router
+
+    return [read_api(connections), metrics_router(connections), readiness_router(connections, ingestions)]
 
 
 def _dossier(options: argparse.Namespace) -> int:

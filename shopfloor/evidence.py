@@ -5,14 +5,20 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+from zoneinfo import ZoneInfo
+
+from shopfloor import evidence_kpis
 
 if TYPE_CHECKING:
-    from evidence.result import Evaluation, KpiResult, PeriodDates
+    from evidence.result import Evaluation, KpiResult, PeriodDates, ScreenResult, Wording
 
 Language = Literal["en", "zh"]
+
+PLACES_PRINTED = 5
+"""Places of a screen in the readable output; JSON has them all."""
 
 _WORDS: dict[Language, dict[str, str]] = {
     "en": {
@@ -28,6 +34,10 @@ _WORDS: dict[Language, dict[str, str]] = {
         "coverage": "coverage",
         "peak": "peak (mean of {interval})",
         "load_factor": "load factor",
+        "screens": "screens (they find what needs checking, and prove nothing)",
+        "strong": "strong",
+        "weak": "weak",
+        "more_places": "and {n} more places",
     },
     "zh": {
         "met": "达成",
@@ -42,6 +52,10 @@ _WORDS: dict[Language, dict[str, str]] = {
         "coverage": "数据覆盖率",
         "peak": "最大功率（{interval} 平均）",
         "load_factor": "负荷率",
+        "screens": "数据筛查（仅提示需核实之处，不作结论）",
+        "strong": "强",
+        "weak": "弱",
+        "more_places": "另有 {n} 处",
     },
 }
 
@@ -87,6 +101,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     stored.add_argument("file", metavar="FILE", type=Path, help="records of one gateway")
     stored.add_argument("--key", metavar="KEY", help="public key of the gateway: ed25519:...")
     stored.set_defaults(func=_stored)
+    evidence_kpis.add_parser(commands)
 
 
 def _evaluate(options: argparse.Namespace) -> int:
@@ -178,7 +193,33 @@ def _readable(evaluation: Evaluation, step_ms: int, language: Language) -> str:
         load = "" if total.load_factor is None else f"   {words['load_factor']} {total.load_factor:.4f}"
         covered = f"   {words['coverage']} {100 * total.coverage:.1f} %"
         lines += ["", f"{name}   {total.sum:,.2f} {total.unit}{highest}{load}{covered}"]
+    lines += ["", words["screens"]]
+    for screen in evaluation.screens:
+        lines += _screen_lines(screen, evaluation.timezone, language)
     return "\n".join(lines)
+
+
+def _screen_lines(screen: ScreenResult, timezone: str, language: Language) -> list[str]:
+    """One line a screen; of an anomaly also the first places, what it means and what it cannot tell."""
+
+    def said(wording: Wording) -> str:
+        return wording.zh if language == "zh" else wording.en
+
+    words = _WORDS[language]
+    lines = [f"  {said(screen.title)} ({words[screen.strength]})   {said(screen.statement)}: {said(screen.finding)}"]
+    if screen.state != "anomaly":
+        return lines
+    zone = ZoneInfo(timezone)
+    for place in screen.places[:PLACES_PRINTED]:
+        start, end = (
+            datetime.fromtimestamp(time_ms / 1000, zone).strftime("%Y-%m-%d %H:%M")
+            for time_ms in (place.start_ms, place.end_ms)
+        )
+        lines.append(f"    {start} – {end}   {', '.join(place.series)}")
+    more = len(screen.places) - PLACES_PRINTED + screen.more_places
+    if more > 0:
+        lines.append(f"    {words['more_places'].format(n=more)}")
+    return [*lines, f"    {said(screen.meaning)}", f"    {said(screen.limits)}"]
 
 
 def _days(period: PeriodDates, language: Language) -> str:

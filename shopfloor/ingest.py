@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import getpass
 import json
 import logging
 import shlex
 import signal
-import sys
 import threading
 from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
+from typing import Any
 
-from shopfloor.arguments import port_number, positive_number
-from shopfloor.database import add_database, data_directory, database_url
+from shopfloor import ingest_enrol, ingest_jobs, ingest_quarantine, ingest_retention, ingest_token
+from shopfloor.arguments import add_access, add_keep_days, add_log_format, port_number, positive_number
+from shopfloor.database import add_database, data_directory
+from shopfloor.reporting import clock_text, connected, print_report
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from store.database import Connection
-
-_ZONE = ZoneInfo("Asia/Shanghai")
 _RUN_EMBEDDED_HELP = "run PostgreSQL and nats-server from their wheels, with their data in DIR"
 _EMBEDDED_HELP = "the database of 'ingest run --embedded DIR', also while that is running"
 
@@ -46,7 +40,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "public key, which goes into the gateways' uplink.server_key.",
     )
     _add_database(run, _RUN_EMBEDDED_HELP)
-    run.add_argument("--broker", metavar="URL", help="mqtt://[user:password@]host[:port] or mqtts://...")
+    run.add_argument(
+        "--broker",
+        metavar="URL",
+        help="mqtt://[user:password@]host[:port] or mqtts://...; nats://[user:password@]host[:port][,host...] or "
+        "tls://... for a NATS cluster, whose workers share the records",
+    )
     run.add_argument(
         "--server-key", metavar="FILE", type=Path, required=True, help="private key of the server, made when absent"
     )
@@ -54,11 +53,41 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--mqtt-port", metavar="PORT", type=port_number, default=0, help="of the embedded broker (default: a free one)"
     )
     run.add_argument("--mqtt", choices=["auto", "5", "3.1.1"], default="auto", help="MQTT version (default: auto)")
-    run.add_argument("--client-id", default="shopfloor-ingest", help="name of the session at the broker")
     run.add_argument(
-        "--http", metavar="PORT", type=port_number, help="serve /healthz, /readyz, /api/ingest/status on 127.0.0.1"
+        "--client-id",
+        metavar="NAME",
+        help="name of the session at the MQTT broker (default: shopfloor-ingest; with an authority one that nobody can "
+        "guess)",
     )
+    run.add_argument(
+        "--share",
+        metavar="GROUP",
+        help="share the records with the other workers of GROUP (MQTT 5 shared subscription), each of which needs a "
+        "--client-id of its own",
+    )
+    run.add_argument(
+        "--programme",
+        metavar="NAME",
+        help="the programme whose evidence the database holds; from the first start on the database takes no other",
+    )
+    run.add_argument(
+        "--http",
+        metavar="PORT",
+        type=port_number,
+        help="serve /healthz, /readyz, /metrics, /api/ingest/status and the read API, /api/v1",
+    )
+    run.add_argument(
+        "--http-host", metavar="HOST", default="127.0.0.1", help="where; others than loopback need TLS and users"
+    )
+    add_access(run)
+    ingest_enrol.add_run_options(run)
+    add_keep_days(run)
+    add_log_format(run)
     run.set_defaults(func=_run)
+
+    ingest_enrol.add_commands(commands)
+    ingest_jobs.add_command(commands)
+    ingest_token.add_parser(commands)
 
     trust = commands.add_parser(
         "trust",
@@ -93,18 +122,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     _add_database(plan)
     plan.set_defaults(func=_plan)
 
-    quarantine = commands.add_parser(
-        "quarantine",
-        help="what was refused",
-        description="Messages that were not authentic; their bytes are kept, nothing was acknowledged.",
-    ).add_subparsers(title="commands", metavar="COMMAND", required=True)
-    refused = quarantine.add_parser(
-        "list",
-        help="the newest refusals, with the reason",
-        description="Lists the newest refusals, with the reason, newest first.",
-    )
-    _add_listing(refused)
-    refused.set_defaults(func=_list_quarantine)
+    ingest_quarantine.add_parser(commands)
+    ingest_retention.add_parser(commands)
 
     incidents = commands.add_parser(
         "incidents",
@@ -115,6 +134,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "list", help="the newest incidents", description="Lists the newest incidents, newest first."
     )
     odd.add_argument("--gateway", metavar="GATEWAY", help="of this gateway only")
+    odd.add_argument("--kind", metavar="KIND", help="of this kind only, such as fork, out-of-window or flood")
     _add_listing(odd)
     odd.set_defaults(func=_list_incidents)
 
@@ -138,65 +158,96 @@ def _add_listing(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from ingest.address import BrokerAddress
+    from ingest.address import address_from_url
+    from ingest.api.router import read_api
     from ingest.broker import EmbeddedBroker
     from ingest.errors import BrokerAddressError
     from ingest.http import StatusServer
     from ingest.server_key import load_server_key
     from ingest.service import IngestService
     from ingest.session import MqttVersion
-    from store.database import place
+    from shopfloor.access.listening import listening
+    from shopfloor.logs import log_to_stderr
+    from store.database import place, pool
     from store.embedded import EmbeddedPostgres
+    from store.readers import Scope
 
     if options.broker is None and options.embedded is None:
         raise BrokerAddressError("no broker is given: add --broker mqtt://host:1883, or use --embedded DIR")
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
+    address = None if options.http is None else listening(options, options.http_host)
+    log_to_stderr(options.log_format, logging.INFO)
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     key = load_server_key(options.server_key)
+    authority = ingest_enrol.authority(options) if options.enrol is not None else None
+    broker: EmbeddedBroker | None = None
     with contextlib.ExitStack() as stack:
         url, broker_url = options.database, options.broker
         if options.embedded is not None:
             url = stack.enter_context(EmbeddedPostgres(data_directory(options.embedded))).url
-            broker_url = (
-                broker_url
-                or stack.enter_context(EmbeddedBroker(options.embedded / "broker", mqtt_port=options.mqtt_port)).url
-            )
+            if broker_url is None:
+                broker = stack.enter_context(
+                    EmbeddedBroker(
+                        options.embedded / "broker",
+                        mqtt_port=options.mqtt_port,
+                        host=options.mqtt_host,
+                        site=None if authority is None else authority.files,
+                    )
+                )
+                broker_url = broker.url
         service = stack.enter_context(
             IngestService(
                 url,
                 broker_url,
                 key,
-                client_id=options.client_id,
+                client_id=options.client_id or ingest_enrol.client_id(options, key),
                 mqtt_version=MqttVersion(options.mqtt),
+                share=options.share,
+                programme=options.programme,
+                tls_context=ingest_enrol.tls_context(options),
+                keep_days=options.keep_days,
             )
         )
-        if options.http is not None:
-            stack.enter_context(StatusServer(service, options.http))
+        enrolment: dict[str, str] = {}
+        if authority is not None:
+            enrolment = stack.enter_context(ingest_enrol.gate(options, authority, url, broker, key.public))
+        if address is not None:
+            guard = stack.enter_context(address.guard(url, Scope.STATUS))
+            api = read_api(stack.enter_context(pool(url, 4)))
+            stack.enter_context(
+                StatusServer(service, options.http, [api], host=address.host, guard=guard, tls=address.tls)
+            )
         # An address that was given may hold a password; that of an embedded server is new to the reader.
         shown = place(url) if options.embedded is None else url
-        broker = str(BrokerAddress.from_url(broker_url))
-        started = {"broker": broker, "database": shown, "server_key": key.public.text}
+        started = {
+            "broker": str(address_from_url(broker_url)),
+            "database": shown,
+            "server_key": key.public.text,
+            **enrolment,
+        }
         # Quoted where a shell would take the address apart.
-        _print(options, started, [f"{name}: {shlex.quote(value)}" for name, value in started.items()])
+        print_report(options, started, [f"{name}: {shlex.quote(value)}" for name, value in started.items()])
         stopping.wait()
         stats = asdict(service.stats())
-    _print(options, stats, [f"{name}: {value}" for name, value in stats.items()])
+    print_report(options, stats, [f"{name}: {value}" for name, value in stats.items()])
     return 0
 
 
 def _trust(options: argparse.Namespace) -> int:
+    from ingest.transaction import now_ms
+    from store.enrolment import add_decision
     from store.gateways import add_gateway
     from wire.keys import VerifyingKey
     from wire.topics import record_topic
 
     record_topic(options.gateway)
     key = VerifyingKey.from_text(options.public_key)
-    with _connected(options) as conn:
+    with connected(options) as conn:
         add_gateway(conn, options.gateway, key.raw, options.name)
+        add_decision(conn, options.gateway, "trusted", getpass.getuser(), {"evidence_key": key.text}, now_ms())
     report = {"gateway": options.gateway, "public_key": key.text, "fingerprint": key.fingerprint}
-    _print(options, report, [f"gateway {options.gateway} is trusted with key {key.fingerprint}"])
+    print_report(options, report, [f"gateway {options.gateway} is trusted with key {key.fingerprint}"])
     return 0
 
 
@@ -226,7 +277,7 @@ def _import(options: argparse.Namespace) -> int:
     lines = [f"stored: {report['stored']}", f"duplicates: {report['duplicates']}", f"refused: {refused}"]
     lines += [f"  {reason}: {count}" for reason, count in sorted(imported.refused.items())]
     lines += [f"{gateway}: complete up to record {seq}" for gateway, seq in sorted(imported.heads.items())]
-    _print(options, report, lines)
+    print_report(options, report, lines)
     return 1 if refused else 0
 
 
@@ -244,7 +295,7 @@ def _plan(options: argparse.Namespace) -> int:
     except (OSError, UnicodeDecodeError) as error:
         raise PlanFileError(f"{options.plan}: cannot be read: {fault_text(error)}") from error
     plan = load_plan(text, str(options.plan))
-    with _connected(options) as conn:
+    with connected(options) as conn:
         project = put_project(conn, plan.project, text, bytes.fromhex(plan.hash), now_ms())
     report = {
         "project": project.id,
@@ -255,12 +306,12 @@ def _plan(options: argparse.Namespace) -> int:
     unmeasured = [name for name, series in plan.series.items() if not series.sources]
     in_time = project.registered_ms < midnight_ms(plan.reporting.start, plan.zone)
     order = "before" if in_time else "not before"
-    _print(
+    print_report(
         options,
         report,
         [
             f"project {project.id}: plan {plan.hash[:16]} is registered as revision {project.revision} "
-            f"since {_clock_text(project.registered_ms)}, {order} its reporting period begins ({plan.reporting.start})",
+            f"since {clock_text(project.registered_ms)}, {order} its reporting period begins ({plan.reporting.start})",
             *(
                 f"series '{name}' has no 'from': pages and dossier cannot evaluate the project before a revision has it"
                 for name in unmeasured
@@ -270,40 +321,30 @@ def _plan(options: argparse.Namespace) -> int:
     return 0
 
 
-def _list_quarantine(options: argparse.Namespace) -> int:
-    from store.quarantine import list_quarantine
-
-    with _connected(options) as conn:
-        refused = [_with_size(asdict(one)) for one in list_quarantine(conn, options.limit)]
-    lines = [
-        f"{_clock_text(one['received_ms'])}  {one['reason']:<20}  {one['topic']}  {one['detail']}" for one in refused
-    ]
-    _print(options, {"quarantine": refused}, lines or ["nothing is in quarantine"])
-    return 0
-
-
 def _list_incidents(options: argparse.Namespace) -> int:
     from store.incidents import list_incidents
 
-    with _connected(options) as conn:
-        incidents = [_with_size(asdict(one)) for one in list_incidents(conn, options.gateway, options.limit)]
+    with connected(options) as conn:
+        incidents = [
+            _with_size(asdict(one)) for one in list_incidents(conn, options.gateway, options.limit, kind=options.kind)
+        ]
     lines = [
-        f"{_clock_text(one['at_ms'])}  {one['gateway']}  {one['kind']:<20}  {_record_text(one['seq'])}  "
+        f"{clock_text(one['at_ms'])}  {one['gateway']}  {one['kind']:<20}  {_record_text(one['seq'])}  "
         f"{json.dumps(one['detail'], ensure_ascii=False)}"
         for one in incidents
     ]
-    _print(options, {"incidents": incidents}, lines or ["there are no incidents"])
+    print_report(options, {"incidents": incidents}, lines or ["there are no incidents"])
     return 0
 
 
 def _status(options: argparse.Namespace) -> int:
     from ingest.status import read_status
 
-    with _connected(options) as conn:
+    with connected(options) as conn:
         status = read_status(conn)
     lines = [
         f"{id_}: {one.records} records, {one.samples} samples, {one.bytes} bytes, head {one.head_seq}, "
-        f"newest {_clock_text(one.newest_time_ms)}, received {_clock_text(one.newest_received_ms)}"
+        f"newest {clock_text(one.newest_time_ms)}, received {clock_text(one.newest_received_ms)}"
         for id_, one in status.gateways.items()
     ]
     lines += [
@@ -311,35 +352,15 @@ def _status(options: argparse.Namespace) -> int:
         f"incidents: {status.incidents}",
         f"days waiting for their intervals: {status.dirty_days}",
     ]
-    _print(options, status.to_json(), lines)
+    print_report(options, status.to_json(), lines)
     return 0
-
-
-@contextlib.contextmanager
-def _connected(options: argparse.Namespace) -> Iterator[Connection]:
-    """Open a connection to the migrated database that the options name; committed at the end."""
-    from store.database import connect
-    from store.migrations import migrate
-
-    with database_url(options) as url, connect(url) as conn:
-        migrate(conn)
-        yield conn
 
 
 def _record_text(seq: int | None) -> str:
     return "-" if seq is None else f"record {seq}"
 
 
-def _clock_text(time_ms: int | None) -> str:
-    return "never" if time_ms is None else datetime.fromtimestamp(time_ms // 1000, _ZONE).isoformat()
-
-
 def _with_size(row: dict[str, Any]) -> dict[str, Any]:
     """Replace kept bytes by their number: a listing is for reading."""
     data = row.pop("data")
     return {**row, "bytes": None if data is None else len(data)}
-
-
-def _print(options: argparse.Namespace, report: dict[str, Any], lines: list[str]) -> None:
-    print(json.dumps(report, ensure_ascii=False) if options.json else "\n".join(lines))
-    sys.stdout.flush()

@@ -16,6 +16,7 @@ Connection = psycopg.Connection[TupleRow]
 Pool = ConnectionPool[Connection]
 
 CONNECT_TIMEOUT_S = 10
+READING_TIMEOUT_MS = 30_000
 _SESSION = {
     "application_name": "shopfloor",
     "options": "-c timezone=UTC",
@@ -68,11 +69,49 @@ def transaction(connections: Pool) -> Iterator[Connection]:
 
 
 @contextmanager
+def autocommit(conn: Connection) -> Iterator[None]:
+    """Inside the block each statement, and each ``conn.transaction()``, is committed by itself.
+
+    The connection must not be in a transaction when the block begins.
+    """
+    before = conn.autocommit
+    conn.autocommit = True
+    try:
+        yield
+    finally:
+        if not conn.closed:
+            conn.autocommit = before
+
+
+@contextmanager
 def snapshot(connections: Pool) -> Iterator[Connection]:
     """As :func:`transaction`, but everything read in the block is of one moment, whatever others commit meanwhile."""
     with transaction(connections) as conn:
         conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         yield conn
+
+
+def clock_ms(conn: Connection) -> int:
+    """The clock of the database now, milliseconds since the Unix epoch, UTC: one clock for workers on many machines."""
+    row = conn.execute("SELECT round(date_part('epoch', clock_timestamp()) * 1000)::bigint", binary=True).fetchone()
+    return int(row[0]) if row else 0
+
+
+@contextmanager
+def reading(connections: Pool, timeout_ms: int = READING_TIMEOUT_MS) -> Iterator[Connection]:
+    """As :func:`transaction`, for strangers' questions: nothing can be written, no statement may take longer than this.
+
+    :raises DatabaseUnreachableError: also when a statement took longer.
+    """
+    try:
+        with transaction(connections) as conn:
+            conn.execute(f"SET TRANSACTION READ ONLY; SET LOCAL statement_timeout = {int(timeout_ms)}")
+            yield conn
+    except psycopg.errors.QueryCanceled as error:
+        raise DatabaseUnreachableError(
+            f"database at {place(str(connections.conninfo))}: no answer within {timeout_ms} ms; "
+            "ask for less at once, or try again"
+        ) from error
 
 
 def place(url: str) -> str:

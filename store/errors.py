@@ -45,3 +45,15 @@ class DuplicateGatewayError(StoreError):
 
 class RowsOutsideRangeError(StoreError):
     """Interval rows were offered for a time or a gateway other than the one to be replaced."""
+
+
+class DuplicateTokenError(StoreError):
+    """A valid token has this name already."""
+
+    exit_code = 2
+
+
+class BackupError(StoreError):
+    """A backup cannot be written, read, or restored here."""
+
+    exit_code = 2

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 
 from psycopg.types.json import Jsonb
 
@@ -123,6 +125,104 @@ def read_intervals(conn: Connection, series: Sequence[str], from_ms: int, to_ms:
         if rows:
             found[name] = IntervalColumns(*(list(column) for column in zip(*rows, strict=True)))
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class IntervalValues:
+    """Mean, increase and coverage of the intervals of one series in the order of time, as in :class:`IntervalRow`."""
+
+    time_ms: list[int]
+    mean: list[float | None]
+    increase: list[float | None]
+    coverage: list[float]
+
+
+def read_interval_values(
+    conn: Connection, series: Sequence[str], from_ms: int, to_ms: int
+) -> dict[str, IntervalValues]:
+    """What each series did in each interval that starts in [from_ms, to_ms), of those series that have any."""
+    found: dict[str, IntervalValues] = {}
+    for name in series:
+        rows = conn.execute(
+            """
+            SELECT epoch_ms(time), mean, increase, coverage FROM interval
+            WHERE series = (SELECT id FROM series WHERE name = %s) AND time >= %s AND time < %s
+            ORDER BY time
+            """,
+            (name, instant(from_ms), instant(to_ms)),
+            binary=True,
+        ).fetchall()
+        if rows:
+            found[name] = IntervalValues(*(list(column) for column in zip(*rows, strict=True)))
+    return found
+
+
+def read_gateway_intervals(conn: Connection, gateway: str, from_ms: int, to_ms: int) -> dict[str, IntervalColumns]:
+    """The stored intervals of all series of a gateway that start in [from_ms, to_ms), of those that have any."""
+    rows = conn.execute(
+        """
+        SELECT series.name, epoch_ms(time), first, last, minimum, maximum, sum, count, mean, increase, coverage, states
+        FROM interval JOIN series ON series.id = interval.series
+        WHERE series.gateway = %s AND time >= %s AND time < %s
+        ORDER BY series.name, time
+        """,
+        (gateway, instant(from_ms), instant(to_ms)),
+        binary=True,
+    )
+    found: dict[str, IntervalColumns] = {}
+    for name, series_rows in groupby(rows, key=itemgetter(0)):
+        columns = [list(column) for column in zip(*series_rows, strict=True)]
+        found[name] = IntervalColumns(*columns[1:])
+    return found
+
+
+def interval_days(conn: Connection, gateway: str, from_ms: int | None = None, to_ms: int | None = None) -> list[int]:
+    """The UTC days (starts, ms) in [from_ms, to_ms) for which intervals of a gateway are stored."""
+    rows = conn.execute(
+        """
+        SELECT DISTINCT epoch_ms(date_trunc('day', time, 'UTC')) FROM interval
+        WHERE series IN (SELECT id FROM series WHERE gateway = %(gateway)s)
+          AND (%(from)s::timestamptz IS NULL OR time >= %(from)s) AND (%(to)s::timestamptz IS NULL OR time < %(to)s)
+        ORDER BY 1
+        """,
+        {
+            "gateway": gateway,
+            "from": None if from_ms is None else instant(from_ms),
+            "to": None if to_ms is None else instant(to_ms),
+        },
+    )
+    return [int(day) for (day,) in rows]
+
+
+def intervals_between(conn: Connection, series: Sequence[str], from_ms: int, to_ms: int) -> list[IntervalRow]:
+    """The stored intervals of several series that start in [from_ms, to_ms), in the order of time, then of series."""
+    rows = conn.execute(
+        """
+        SELECT series.name, epoch_ms(time), first, last, minimum, maximum, sum, count, mean, increase, coverage, states
+        FROM interval JOIN series ON series.id = interval.series
+        WHERE interval.series IN (SELECT id FROM series WHERE name = ANY(%s)) AND time >= %s AND time < %s
+        ORDER BY time, series.name
+        """,
+        (list(series), instant(from_ms), instant(to_ms)),
+        binary=True,
+    )
+    return [IntervalRow(*row) for row in rows]
+
+
+def next_interval_ms(conn: Connection, series: Sequence[str], from_ms: int) -> int | None:
+    """The start of the first stored interval of these series at or after ``from_ms``; None when there is none."""
+    row = conn.execute(
+        """
+        SELECT epoch_ms(min(following.time)) FROM series
+        CROSS JOIN LATERAL (
+            SELECT time FROM interval WHERE interval.series = series.id AND time >= %s ORDER BY time LIMIT 1
+        ) AS following
+        WHERE series.name = ANY(%s)
+        """,
+        (instant(from_ms), list(series)),
+        binary=True,
+    ).fetchone()
+    return None if row is None or row[0] is None else int(row[0])
 
 
 def interval_extent(conn: Connection, series: str) -> tuple[int, int] | None:

@@ -222,6 +222,60 @@ def descriptor_record(conn: Connection, gateway: str, hash: bytes) -> StoredReco
     return None if row is None else StoredRecord(*row)
 
 
+def sequence_range(conn: Connection, gateway: str, from_ms: int, to_ms: int) -> tuple[int, int] | None:
+    """The lowest and the highest sequence number of the records of a range (as in :func:`read_records`), or None."""
+    condition, parameters = _range(gateway, from_ms, to_ms)
+    row = conn.execute(sql.SQL("SELECT min(seq), max(seq) FROM record WHERE ") + condition, parameters).fetchone()
+    return None if row is None or row[0] is None else (int(row[0]), int(row[1]))
+
+
+def record_count(conn: Connection, gateway: str) -> int:
+    """How many records of a gateway are stored, counted row by row."""
+    row = conn.execute("SELECT count(*) FROM record WHERE gateway = %s", (gateway,)).fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def replace_record(conn: Connection, stored: StoredRecord, record: NewRecord) -> None:
+    """Put a row whose columns are right in the place of one whose columns are not; the caller holds the head's lock."""
+    conn.execute(
+        "DELETE FROM record WHERE gateway = %s AND seq = %s AND time = %s",
+        (stored.gateway, stored.seq, instant(stored.time_ms)),
+    )
+    insert_records(conn, [record])
+
+
+def newest_descriptor(conn: Connection, gateway: str) -> StoredRecord | None:
+    """The descriptor record (kind 1) of a gateway with the highest number, or None."""
+    row = conn.execute(
+        _SELECT_RECORD + sql.SQL("gateway = %s AND kind = 1 ORDER BY seq DESC LIMIT 1"), (gateway,), binary=True
+    ).fetchone()
+    return None if row is None else StoredRecord(*row)
+
+
+def next_samples_ms(conn: Connection, gateway: str, from_ms: int) -> int | None:
+    """A time at or after ``from_ms`` before which a gateway has no sample, and None when it has none from there on."""
+    condition, parameters = _range(gateway, from_ms, None)
+    row = conn.execute(
+        sql.SQL("SELECT epoch_ms(first_sample) FROM record WHERE ")
+        + condition
+        + sql.SQL(" AND first_sample IS NOT NULL ORDER BY coalesce(first_sample, time) LIMIT 1"),
+        parameters,
+        binary=True,
+    ).fetchone()
+    return None if row is None else max(int(row[0]), from_ms)
+
+
+def count_records(conn: Connection, gateway: str, from_ms: int, to_ms: int) -> tuple[int, int]:
+    """How many records :func:`read_records` finds in a range, and how many samples were counted in them."""
+    condition, parameters = _range(gateway, from_ms, to_ms)
+    row = conn.execute(
+        sql.SQL("SELECT count(*), coalesce(sum(samples), 0)::bigint FROM record WHERE ") + condition,
+        parameters,
+        binary=True,
+    ).fetchone()
+    return (0, 0) if row is None else (row[0], row[1])
+
+
 def content_digest(conn: Connection, gateway: str, from_ms: int, to_ms: int) -> bytes:
     """SHA-256 over number (int64, big-endian) and SHA-256 of the stored bytes of each record of a range, by number.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from store.database import Connection
 
@@ -10,7 +10,7 @@ from store.database import Connection
 def series_ids(conn: Connection, names: Collection[str]) -> dict[str, int]:
     """The number of each series, given to it when it is new. Names are full ids: gateway/device/name."""
     wanted = sorted(set(names))
-    known = _known(conn, wanted)
+    known = known_series(conn, wanted)
     new = [name for name in wanted if name not in known]
     if new:
         conn.execute(
@@ -21,7 +21,7 @@ def series_ids(conn: Connection, names: Collection[str]) -> dict[str, int]:
             """,
             (new,),
         )
-        known |= _known(conn, new)
+        known |= known_series(conn, new)
     return known
 
 
@@ -34,5 +34,6 @@ def series_names(conn: Connection, gateway: str | None = None) -> list[str]:
     return [name for (name,) in rows]
 
 
-def _known(conn: Connection, names: list[str]) -> dict[str, int]:
-    return dict(conn.execute("SELECT name, id FROM series WHERE name = ANY(%s)", (names,)).fetchall())
+def known_series(conn: Connection, names: Sequence[str]) -> dict[str, int]:
+    """The numbers of those of the series that are known."""
+    return dict(conn.execute("SELECT name, id FROM series WHERE name = ANY(%s)", (list(names),)).fetchall())

@@ -7,15 +7,15 @@ import socket
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 
-from ingest.admission import DAY_MS
 from ingest.authentication import Message
 from ingest.broker import EmbeddedBroker
+from ingest.clock_window import DAY_MS
 from ingest.errors import HttpServerError
 from ingest.http import StatusServer
 from ingest.service import IngestService
@@ -33,6 +33,7 @@ from store.records import counts, read_head, read_records
 from wire.chain import verify_run
 from wire.keys import SigningKey
 from wire.limits import MAXIMUM_RECORD_BYTES
+from wire.record import Record
 from wire.topics import record_topic
 
 START_MS = 1_760_000_000_000
@@ -43,6 +44,11 @@ def _trust(database_url: str, *gateways: Any) -> None:
     with connect(database_url) as conn:
         for gateway in gateways:
             add_gateway(conn, gateway.id, gateway.key.public.raw)
+
+
+def _arrived(records: Iterable[Record]) -> list[Message]:
+    """The records of any gateways as their broker delivers them, just when they were closed."""
+    return [Message(record_topic(one.payload.gateway), one.data, one.payload.time_ms) for one in records]
 
 
 def _assert_stored_once_and_intact(database_url: str, gateway: Any) -> None:
@@ -218,7 +224,7 @@ def test_intervals_do_not_depend_on_the_order_of_arrival(database_url: str, new_
             transactions = AdmissionTransactions(connections)
             halves = [made[:2] + made[100:], made[2:100]] if shuffled else [made]
             for half in halves:
-                transactions.commit([Message(record_topic(id_), record.data, 0) for record in half])
+                transactions.commit(_arrived(half))
                 while worker.compute_next():
                     pass
             with connect(database_url) as conn:
@@ -239,7 +245,7 @@ def test_samples_of_records_that_came_before_their_descriptor_are_counted_later(
     with pool(database_url, 2) as connections, connect(database_url, autocommit=True) as conn:
         made, worker = gateway.make(12), IntervalWorker(connections)
         for batch in (made[2:], made[:2]):
-            AdmissionTransactions(connections).commit([Message(record_topic("gw-01"), one.data, 0) for one in batch])
+            AdmissionTransactions(connections).commit(_arrived(batch))
             before = counts(conn)["gw-01"].samples
             while worker.compute_next():
                 pass
@@ -252,7 +258,7 @@ def test_history_at_high_speed_is_not_computed_for_every_record(database_url: st
     with pool(database_url, 2) as connections:
         transactions, worker = AdmissionTransactions(connections), IntervalWorker(connections)
         for record in gateway.make(50):
-            transactions.commit([Message(record_topic("gw-01"), record.data, 0)])
+            transactions.commit(_arrived([record]))
             assert not worker.compute_next(settle_ms=60_000)
         computed = 0
         while worker.compute_next():
@@ -266,7 +272,7 @@ def test_record_that_was_changed_in_the_database_is_named_and_the_rest_is_comput
     _trust(database_url, gateway)
     with pool(database_url, 2) as connections, connect(database_url, autocommit=True) as conn:
         made = gateway.make(30)
-        AdmissionTransactions(connections).commit([Message(record_topic("gw-01"), one.data, 0) for one in made])
+        AdmissionTransactions(connections).commit(_arrived(made))
         conn.execute("UPDATE record SET data = set_byte(data, 200, get_byte(data, 200) # 1) WHERE seq = 10")
         worker = IntervalWorker(connections)
         assert worker.compute_next()

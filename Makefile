@@ -9,7 +9,7 @@ ONLY   ?=
 # Most tests wait for a server or a time-out of their own: twice as many at once as there are cores.
 JOBS   ?= $(shell echo $$((2 * $$(nproc))))
 
-.PHONY: setup demo test lint bench soak browser registry clean
+.PHONY: setup demo test lint bench soak browser cluster faults registry clean
 
 setup: $(STAMP)
 
@@ -31,6 +31,12 @@ soak: setup
 
 browser: setup
 	$(BIN)/python -m pytest -q -m browser $(ARGS)
+
+cluster: setup
+	$(BIN)/python -m pytest -q -m cluster $(ARGS)
+
+faults: setup
+	$(BIN)/python -m bench.faults $(ARGS)
 
 registry: setup
 	$(BIN)/python -m pytest -q -m registry $(ARGS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,12 +22,12 @@ from store.gateways import add_gateway
 from store.intervals import replace_intervals
 from store.latest import LatestValue, upsert_latest
 from store.projects import put_project
-from store.records import ChainHead, NewRecord, advance_head, insert_records, lock_head
+from store.records import ChainHead, NewRecord, advance_head, insert_records, lock_head, newest_descriptor
 from wire.chain import ChainWriter
 from wire.descriptor import Descriptor, Device, Series, SeriesKind
 from wire.event import Event
 from wire.keys import SigningKey
-from wire.record import STATUS_OK, ClockState, FrameBuilder, Kind, Record
+from wire.record import STATUS_OK, Body, ClockState, FrameBuilder, Kind, Record
 from wire.words import WordOrder, WordType, encode_words
 
 PLAN = (Path(__file__).parent / "plan.yaml").read_text(encoding="utf-8")
@@ -187,3 +187,28 @@ def client(factory: Factory) -> Iterator[TestClient]:
     """The application over the test's own database."""
     with TestClient(create_application(factory.database_url)) as client:
         yield client
+
+
+@pytest.fixture
+def continue_chain() -> Callable[..., None]:
+    """Append records to the chain of a small factory, signed by its gateway unless another ``key`` is given."""
+
+    def append(factory: Factory, bodies: Sequence[Body], key: SigningKey | None = None) -> None:
+        with connect(factory.database_url) as connection:
+            head = lock_head(connection, GATEWAY)
+            described = newest_descriptor(connection, GATEWAY)
+            assert described is not None
+            chain = ChainWriter(
+                GATEWAY,
+                key or factory.key,
+                seq=head.seq,
+                hash=head.hash,
+                descriptor=described.hash,
+                boot_id=bytes(16),
+            )
+            clock = ClockState(True, 0, 1000)
+            rows = [_new_record(chain.append(body, time_ms=START_MS + 60_000, clock=clock)) for body in bodies]
+            insert_records(connection, rows)
+            advance_head(connection, GATEWAY, ChainHead(rows[-1].seq, rows[-1].hash))
+
+    return append

@@ -37,7 +37,13 @@ from agent.models import (
 from wire.document import Document, DocumentModel, problem, read_document, suggestion, validate_document
 from wire.errors import DocumentError, KeyFormatError, fault_text
 from wire.keys import VerifyingKey
-from wire.limits import MAXIMUM_ANSWER_BYTES, MAXIMUM_DEVICES, MAXIMUM_REGISTERS, MAXIMUM_SERIES
+from wire.limits import (
+    MAXIMUM_ANSWER_BYTES,
+    MAXIMUM_DEVICES,
+    MAXIMUM_REGISTERS,
+    MAXIMUM_SERIES,
+    MAXIMUM_WINDOW_RECORDS,
+)
 from wire.topics import valid_identifier
 from wire.words import WordOrder, WordType
 
@@ -164,7 +170,7 @@ class UplinkConfig(BrokerConfig):
 
     id: Identifier = "server"
     server_key: str
-    window_records: Annotated[int, Field(ge=1, le=10_000)] = 256
+    window_records: Annotated[int, Field(ge=1, le=MAXIMUM_WINDOW_RECORDS)] = 256
     window_bytes: Size = 1_048_576
     bytes_a_second: Size | None = None
 

@@ -124,6 +124,8 @@ class Decision:
     head: ChainHead
     records: list[Admitted] = field(default_factory=list)
     duplicates: int = 0
+    repeated: list[Arrival] = field(default_factory=list)
+    """Those of the duplicates that were stored before the batch; `ingest.replay` judges them."""
     incidents: list[Incident] = field(default_factory=list)
     holes: list[int] = field(default_factory=list)
     """Each new record whose predecessor is not here; what lies before it may still be under way."""
@@ -207,6 +209,7 @@ def _sort_out(decision: Decision, arrivals: Sequence[Arrival], stored: _Stored, 
             fresh.append(chosen)
         elif taken_by in candidates:
             decision.duplicates += 1
+            decision.repeated.append(candidates[taken_by])
         for record_hash, arrival in candidates.items():
             if record_hash == taken_by:
                 continue

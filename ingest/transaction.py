@@ -13,12 +13,14 @@ from ingest.authentication import Authenticated, Message, Rejection, authenticat
 from ingest.clock_window import DAY_MS
 from ingest.history import Interpreters, StoredHistory
 from ingest.readings import Reading
+from ingest.refusal import raise_incidents
+from ingest.replay import REPLAYED, ReplayWatch
 from ingest.trust import TrustRegister
 from store.chain_heads import advance_heads, lock_heads, newest_seqs
 from store.database import Connection, Pool, clock_ms, transaction
 from store.dirty import mark_all_dirty
 from store.holes import note_holes
-from store.incidents import add_incident
+from store.incidents import add_incident, count_incident
 from store.latest import LatestValue, upsert_latest
 from store.quarantine import add_quarantine, quarantine_bytes, quarantine_count
 from store.records import NewRecord, insert_records
@@ -97,6 +99,7 @@ class AdmissionTransactions:
         self._refused = _Recent()
         self._forks = _Recent()
         self._told = _Recent()
+        self._replays = ReplayWatch()
         self._last_issued_ms = 0
 
     def commit(self, messages: Sequence[Message]) -> Committed:
@@ -116,6 +119,7 @@ class AdmissionTransactions:
             committed = Committed(verify_s=verify_s)
             decisions = self._decide_all(conn, authenticated, committed)
             _write(conn, decisions)
+            self._note_replays(conn, decisions, committed)
             for decision in decisions:
                 stored = (one.arrival.record for one in decision.records)
                 self._register.note_rotations(conn, decision.gateway, stored, now_ms())
@@ -130,6 +134,7 @@ class AdmissionTransactions:
                     self._forks.add(hashlib.sha256(incident.data).digest())
                 if incident.kind is IncidentKind.OUT_OF_WINDOW:
                     self._told.add(_told(incident.gateway, incident.kind, now_ms()))
+            self._replays.note(decision.gateway, decision.head.seq, authenticated.by_gateway[decision.gateway])
         for identity in refused:
             self._refused.add(identity)
         self._register.have_reported(revoked)
@@ -203,6 +208,16 @@ class AdmissionTransactions:
             return False
         return _told(incident.gateway, incident.kind, now_ms()) in self._told
 
+    def _note_replays(self, conn: Connection, decisions: Iterable[Decision], committed: Committed) -> None:
+        """Raise or count an incident for each gateway of which long known records came again."""
+        for decision in sorted(decisions, key=lambda one: one.gateway):
+            again = self._replays.replayed(decision.gateway, decision.head.seq, decision.repeated)
+            if again:
+                first, last = again[0], again[-1]
+                detail = {"first": first.record.seq, "last": last.record.seq, "topic": first.message.topic}
+                new = count_incident(conn, decision.gateway, REPLAYED, first.record.seq, detail, len(again), now_ms())
+                committed.tally.incidents += new
+
     def _issue_ms(self, conn: Connection) -> int:
         """Return the time of issue, taken while the heads are locked, by a clock that all workers of a database share:
         an acknowledgement that says more is never the older one."""
@@ -216,6 +231,7 @@ class AdmissionTransactions:
         committed.rejected.extend(rejected)
         self._look_into_quarantine(conn)
         added: dict[bytes, None] = {}
+        new: list[Rejection] = []
         for rejection in rejected:
             message = rejection.message
             committed.refused[rejection.reason] += 1
@@ -224,6 +240,7 @@ class AdmissionTransactions:
                 committed.tally.duplicates += 1
                 continue
             committed.tally.quarantined += 1
+            new.append(rejection)
             size = len(message.data) + _QUARANTINE_ROW_BYTES
             if size > self._quarantine_room:
                 self._note_full_quarantine(conn)
@@ -231,6 +248,7 @@ class AdmissionTransactions:
             self._quarantine_room -= size
             add_quarantine(conn, message.topic, rejection.reason, rejection.detail, message.data, message.received_ms)
             added[identity] = None
+        committed.tally.incidents += raise_incidents(conn, new, self._register.trusted, now_ms())
         return list(added)
 
     def _look_into_quarantine(self, conn: Connection) -> None:

@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
+
+DATABASE_VARIABLE = "SHOPFLOOR_DATABASE"
+"""Name of the environment variable that stands for ``--database``: a command line is seen by everybody, this is not."""
 
 _FOLDER = "postgres"
 
 
 def add_database(parser: argparse.ArgumentParser, embedded_help: str) -> None:
-    """Add ``--database URL`` and ``--embedded DIR``, of which one has to be given."""
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--database", metavar="URL", help="postgresql://user:password@host:port/database")
+    """Add ``--database URL`` and ``--embedded DIR``, of which one has to be given, or the former in the environment.
+
+    Where ``--embedded`` is given it counts, whatever the environment says.
+    """
+    given = os.environ.get(DATABASE_VARIABLE) or None
+    source = parser.add_mutually_exclusive_group(required=given is None)
+    source.add_argument(
+        "--database",
+        metavar="URL",
+        default=given,
+        help=f"postgresql://user:password@host:port/database; or in the environment, as {DATABASE_VARIABLE}, where "
+        "others do not see the password",
+    )
     source.add_argument("--embedded", metavar="DIR", type=Path, help=embedded_help)
 
 

@@ -7,6 +7,7 @@ import contextlib
 import getpass
 import json
 import logging
+import os
 import shlex
 import signal
 import threading
@@ -18,6 +19,9 @@ from shopfloor import ingest_enrol, ingest_jobs, ingest_quarantine, ingest_reten
 from shopfloor.arguments import add_access, add_keep_days, add_log_format, port_number, positive_number
 from shopfloor.database import add_database, data_directory
 from shopfloor.reporting import clock_text, connected, print_report
+
+BROKER_VARIABLE = "SHOPFLOOR_BROKER"
+"""Name of the environment variable that stands for ``--broker``."""
 
 _RUN_EMBEDDED_HELP = "run PostgreSQL and nats-server from their wheels, with their data in DIR"
 _EMBEDDED_HELP = "the database of 'ingest run --embedded DIR', also while that is running"
@@ -43,8 +47,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     run.add_argument(
         "--broker",
         metavar="URL",
+        default=os.environ.get(BROKER_VARIABLE) or None,
         help="mqtt://[user:password@]host[:port] or mqtts://...; nats://[user:password@]host[:port][,host...] or "
-        "tls://... for a NATS cluster, whose workers share the records",
+        "tls://... for a NATS cluster, whose workers share the records; or in the environment, as "
+        f"{BROKER_VARIABLE}, where others do not see the password",
     )
     run.add_argument(
         "--server-key", metavar="FILE", type=Path, required=True, help="private key of the server, made when absent"

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import json
 import logging
+import os
 import shlex
 import signal
 import socket
@@ -16,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from shopfloor import ingest_enrol
 from shopfloor.arguments import add_access, add_keep_days, add_log_format, port_number, positive_number
-from shopfloor.database import add_database, data_directory
+from shopfloor.database import DATABASE_VARIABLE, add_database, data_directory
+from shopfloor.ingest import BROKER_VARIABLE
 from shopfloor.reporting import print_report
 
 if TYPE_CHECKING:
@@ -50,7 +52,12 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_database(parser, _EMBEDDED_HELP)
-    parser.add_argument("--broker", metavar="URL", help="a broker that runs elsewhere; needed with --database")
+    parser.add_argument(
+        "--broker",
+        metavar="URL",
+        default=os.environ.get(BROKER_VARIABLE) or None,
+        help=f"a broker that runs elsewhere; needed with --database; or in the environment, as {BROKER_VARIABLE}",
+    )
     parser.add_argument(
         "--server-key",
         metavar="FILE",
@@ -117,6 +124,7 @@ def _start(
     """Start everything, each part behind what it needs; ``stack`` stops it in the opposite order."""
     from ingest.address import address_from_url
     from ingest.broker import EmbeddedBroker
+    from ingest.metrics import PROCESSES_FOLDER
     from store.database import connect, place
     from store.embedded import EmbeddedPostgres
     from store.migrations import migrate
@@ -143,14 +151,16 @@ def _start(
     if authority is not None:
         enrolment = stack.enter_context(ingest_enrol.gate(options, authority, url, broker, public_key))
     figures = stack.enter_context(tempfile.TemporaryDirectory(prefix="shopfloor-figures-"))
+    # Addresses hold passwords, and what is on a command line everybody on the machine can read.
+    environment = {PROCESSES_FOLDER: figures, DATABASE_VARIABLE: url, BROKER_VARIABLE: broker_url}
     addresses: list[str] = []
     children: list[ChildService] = []
     for number in range(1, options.workers + 1):
-        arguments, address = _ingestion_arguments(options, url, broker_url, number)
+        arguments, address = _ingestion_arguments(options, broker_url, number)
         addresses.append(address)
-        children.append(_child(stack, supervisor, f"ingestion-{number}", arguments, figures))
+        children.append(_child(stack, supervisor, f"ingestion-{number}", arguments, environment))
         _first_line(children[-1])
-    children.append(_child(stack, supervisor, "pages", _pages_arguments(options, url, addresses), figures))
+    children.append(_child(stack, supervisor, "pages", _pages_arguments(options, addresses), environment))
     pages = json.loads(_first_line(children[-1]))
     return {
         "dashboards": pages["dashboards"],
@@ -163,18 +173,18 @@ def _start(
 
 
 def _child(
-    stack: contextlib.ExitStack, supervisor: Supervisor, name: str, arguments: list[str], figures: str
+    stack: contextlib.ExitStack, supervisor: Supervisor, name: str, arguments: list[str], environment: dict[str, str]
 ) -> ChildService:
-    """Start a child, have it watched, and have it stopped by ``stack``; its figures lie in the folder ``figures``."""
+    """Start a child, have it watched, and have it stopped by ``stack``; ``environment`` names the folder of figures."""
     from prometheus_client.multiprocess import mark_process_dead
 
     from ingest.metrics import PROCESSES_FOLDER
     from shopfloor.supervision import ChildService
 
-    child = ChildService(name, "shopfloor", arguments, {PROCESSES_FOLDER: figures})
+    child = ChildService(name, "shopfloor", arguments, environment)
     stack.callback(child.stop)
     child.start()
-    supervisor.watch(name, child, lambda: mark_process_dead(child.pid, figures))  # type: ignore[no-untyped-call]
+    supervisor.watch(name, child, lambda: mark_process_dead(child.pid, environment[PROCESSES_FOLDER]))  # type: ignore[no-untyped-call]
     return child
 
 
@@ -190,11 +200,11 @@ def _first_line(child: ChildService) -> str:
         raise ServeError(f"{child.name} does not start: what it needs is said above") from None
 
 
-def _ingestion_arguments(options: argparse.Namespace, url: str, broker_url: str, number: int) -> tuple[list[str], str]:
+def _ingestion_arguments(options: argparse.Namespace, broker_url: str, number: int) -> tuple[list[str], str]:
     """Arguments of one ingestion process, and the address at which it tells of itself."""
     port = _free_port()
-    arguments = ["ingest", "run", "--database", url, "--broker", broker_url, "--server-key", str(options.server_key)]
-    arguments += ["--http", str(port), "--log-format", options.log_format, "--json"]
+    arguments = ["ingest", "run", "--server-key", str(options.server_key), "--http", str(port)]
+    arguments += ["--log-format", options.log_format, "--json"]
     if options.enrol is not None or options.authority is not None:
         arguments += ["--authority", str(options.authority or options.embedded / "authority")]
     if options.programme is not None:
@@ -208,8 +218,8 @@ def _ingestion_arguments(options: argparse.Namespace, url: str, broker_url: str,
     return arguments, f"http://127.0.0.1:{port}"
 
 
-def _pages_arguments(options: argparse.Namespace, url: str, ingestions: list[str]) -> list[str]:
-    arguments = ["dashboards", "run", "--database", url, "--host", options.host, "--port", str(options.port)]
+def _pages_arguments(options: argparse.Namespace, ingestions: list[str]) -> list[str]:
+    arguments = ["dashboards", "run", "--host", options.host, "--port", str(options.port)]
     arguments += ["--log-format", options.log_format, "--json"]
     for address in ingestions:
         arguments += ["--ingestion", address]

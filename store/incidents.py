@@ -10,6 +10,8 @@ from store.database import Connection
 from store.foreign_text import storable, storable_detail
 from store.instants import instant
 
+_DAY_MS = 86_400_000
+
 
 @dataclass(frozen=True, slots=True)
 class Incident:
@@ -41,6 +43,37 @@ def add_incident(  # noqa: PLR0917 - a row and its columns
         "INSERT INTO incident (gateway, kind, seq, detail, data, at) VALUES (%s, %s, %s, %s, %s, %s)",
         (storable(gateway), kind, seq, storable_detail(detail), data, instant(at_ms)),
     )
+
+
+def count_incident(  # noqa: PLR0917 - a row and its columns
+    conn: Connection,
+    gateway: str,
+    kind: str,
+    seq: int | None,
+    detail: Mapping[str, object],
+    messages: int,
+    at_ms: int,
+) -> bool:
+    """Raise an incident about ``messages``, or add them to the one of this gateway, kind and UTC day of ``at_ms``.
+
+    The count is in the detail as ``messages``; ``seq`` and the rest of it are those of the first. Returns whether it
+    is a new one. Locks this gateway and kind until the transaction ends: raise several in one order.
+    """
+    day_ms = at_ms - at_ms % _DAY_MS
+    name = storable(gateway)
+    conn.execute("SELECT pg_advisory_xact_lock(hashtextextended('incident/' || %s || '/' || %s, 0))", (kind, name))
+    counted = conn.execute(
+        """
+        UPDATE incident
+        SET detail = jsonb_set(detail, '{messages}', to_jsonb((detail ->> 'messages')::bigint + %s))
+        WHERE gateway = %s AND kind = %s AND at >= %s AND at < %s
+        """,
+        (messages, name, kind, instant(day_ms), instant(day_ms + _DAY_MS)),
+    )
+    if counted.rowcount:
+        return False
+    add_incident(conn, gateway, kind, seq, {**detail, "messages": messages}, None, at_ms)
+    return True
 
 
 def list_incidents(

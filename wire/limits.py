@@ -46,3 +46,6 @@ MAXIMUM_DEVICES = 1024
 
 MAXIMUM_SERIES = 4096
 """Series of one device in a descriptor."""
+
+MAXIMUM_WINDOW_RECORDS = 10_000
+"""How far a gateway may send ahead of what its server has acknowledged."""

@@ -30,12 +30,15 @@ from pymodbus.framer import FramerType
 from pymodbus.server import ModbusSerialServer, ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
+from agent.config import GatewayConfig
+from agent.keyfile import ensure_key
 from agent.models import load_template
 from agent.planner import Value, plan
+from agent.spool import Spool
 from wire.event import Event, Gap
 from wire.keys import SigningKey, VerifyingKey
 from wire.receipt import Acknowledgement, sign_acknowledgement
-from wire.record import ZERO_HASH, Record, open_record
+from wire.record import ZERO_HASH, Payload, Record, open_record
 from wire.topics import RECORD_FILTER, ack_topic
 from wire.words import encode_words
 
@@ -454,3 +457,18 @@ def npm_packages() -> Callable[[Path], Path]:
         return cache / "node_modules"
 
     return install
+
+
+def _payloads(config: GatewayConfig) -> list[Payload]:
+    key = ensure_key(config.key_file)
+    spool = Spool(config.data_directory, config.gateway, key.public.key_id, config.spool_bytes)
+    try:
+        return [open_record(one.data, key.public).payload for one in spool.outgoing(0, 10**6, 2**30)]  # type: ignore[union-attr]
+    finally:
+        spool.close()
+
+
+@pytest.fixture
+def payloads() -> Callable[[GatewayConfig], list[Payload]]:
+    """What a gateway whose agent has stopped has on record."""
+    return _payloads

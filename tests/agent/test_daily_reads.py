@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -24,14 +24,15 @@ from agent.drivers import Reading
 from agent.export import export_records
 from agent.keyfile import ensure_key
 from agent.runtime import run_agent
-from agent.spool import Spool
 from shopfloor.main import main
 from wire.descriptor import Descriptor, Series
 from wire.event import Event
 from wire.frame import STATUS_OK, STATUS_TIMEOUT, Frame
 from wire.keys import SigningKey
-from wire.record import Payload, open_record
+from wire.record import Payload
 from wire.words import decode_words
+
+Payloads = Callable[[GatewayConfig], list[Payload]]
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 START = 1_751_299_200_000
@@ -72,33 +73,24 @@ def gateway(
     return config
 
 
-def payloads(config: GatewayConfig) -> list[Payload]:
-    key = ensure_key(config.key_file)
-    spool = Spool(config.data_directory, config.gateway, key.public.key_id, config.spool_bytes)
-    try:
-        return [open_record(one.data, key.public).payload for one in spool.outgoing(0, 10**6, 2**30)]  # type: ignore[union-attr]
-    finally:
-        spool.close()
+def events(known: Iterable[Payload]) -> list[Event]:
+    return [payload.body for payload in known if isinstance(payload.body, Event)]
 
 
-def events(config: GatewayConfig) -> list[Event]:
-    return [payload.body for payload in payloads(config) if isinstance(payload.body, Event)]
-
-
-def told(config: GatewayConfig) -> list[tuple[str, dict[str, Any]]]:
+def told(known: Iterable[Payload]) -> list[tuple[str, dict[str, Any]]]:
     """The events of this matter, without their times."""
     names = {"ratio_changed", "ratio_mismatch", "setting_changed", "history"}
     return [
         (event.name, {key: value for key, value in event.detail.items() if key != "time_ms"})
-        for event in events(config)
+        for event in events(known)
         if event.name in names
     ]
 
 
-def frames(config: GatewayConfig, first: int, last: int) -> list[Frame]:
+def frames(known: Iterable[Payload], first: int, last: int) -> list[Frame]:
     return [
         frame
-        for payload in payloads(config)
+        for payload in known
         for frame in payload.frames
         if isinstance(frame, Frame) and first <= frame.address < last
     ]
@@ -110,24 +102,28 @@ async def run(
     await run_agent(config, DrivenClock(start_ms, world), until_ms)
 
 
-def test_ratios_are_read_after_start_and_then_daily_and_agreement_is_no_event(tmp_path: Path, modbus_site: Any) -> None:
+def test_ratios_are_read_after_start_and_then_daily_and_agreement_is_no_event(
+    tmp_path: Path, modbus_site: Any, payloads: Payloads
+) -> None:
     async def play() -> None:
         async with modbus_site({1: POLLED | RATIOS}) as site:
             config = gateway(tmp_path, site.port, ", ct_ratio: 60, pt_ratio: 1, history: false", interval="5min")
             await run(config, START + 3 * DAY)
-            taken = frames(config, 0x8D, 0x8F)
+            taken = frames(payloads(config), 0x8D, 0x8F)
             assert [(time_ms - START) // MINUTE for frame in taken for time_ms in frame.times_ms] == [
                 5, 30, DAY // MINUTE + 30, 2 * DAY // MINUTE + 30,
             ]  # fmt: skip
             assert {words for frame in taken for _, _, words in frame.samples()} == {(1, 60)}
-            assert told(config) == []
+            assert told(payloads(config)) == []
             descriptor = next(p.body for p in payloads(config) if isinstance(p.body, Descriptor))
             assert {"ct_ratio", "pt_ratio"} <= {series.name for series in descriptor.devices[0].series}
 
     asyncio.run(play())
 
 
-def test_a_ratio_that_somebody_changes_is_an_event_with_both_values(tmp_path: Path, modbus_site: Any) -> None:
+def test_a_ratio_that_somebody_changes_is_an_event_with_both_values(
+    tmp_path: Path, modbus_site: Any, payloads: Payloads
+) -> None:
     async def play() -> None:
         async with modbus_site({1: POLLED | RATIOS}) as site:
 
@@ -137,77 +133,80 @@ def test_a_ratio_that_somebody_changes_is_an_event_with_both_values(tmp_path: Pa
 
             config = gateway(tmp_path, site.port, ", ct_ratio: 60, history: false", interval="5min")
             await run(config, START + 3 * DAY, world=world)
-            assert told(config) == [
+            assert told(payloads(config)) == [
                 ("ratio_changed", {"device": "meter-1", "setting": "ct_ratio", "before": 60.0, "after": 120.0}),
                 ("ratio_mismatch", {"device": "meter-1", "setting": "ct_ratio", "meter": 120.0, "configured": 60.0}),
             ]
-            changed = next(event for event in events(config) if event.name == "ratio_changed")
+            changed = next(event for event in events(payloads(config)) if event.name == "ratio_changed")
             assert changed.detail["time_ms"] == START + DAY + 30 * MINUTE
 
     asyncio.run(play())
 
 
-def test_a_change_while_the_agent_was_off_shows(tmp_path: Path, modbus_site: Any) -> None:
+def test_a_change_while_the_agent_was_off_shows(tmp_path: Path, modbus_site: Any, payloads: Payloads) -> None:
     async def play() -> None:
         registers = dict.fromkeys(range(0x2000, 0x2046), 0) | {0x2: 0, 0x3: 0, 0x6: 60, 0x7: 10, 0x2C: 1}
         async with modbus_site({1: registers}) as site:
             config = gateway(tmp_path, site.port, ", ct_ratio: 60", model="chint-dtsu666")
             await run(config, START + 5 * MINUTE)
-            assert told(config) == []
+            assert told(payloads(config)) == []
             site.registers[1][0x2] = 1
             await run(config, START + 65 * MINUTE, START + 60 * MINUTE)
-            assert told(config) == [
+            assert told(payloads(config)) == [
                 ("setting_changed", {"device": "meter-1", "setting": "energy_clear", "before": 0.0, "after": 1.0})
             ]
             replaced = gateway(tmp_path, site.port, ", ct_ratio: 60, serial_number: B2", model="chint-dtsu666")
             site.registers[1][0x3] = 5
             await run(replaced, START + 125 * MINUTE, START + 120 * MINUTE)
-            assert len(told(config)) == 1, "another meter has settings of its own: nothing has changed"
+            assert len(told(payloads(config))) == 1, "another meter has settings of its own: nothing has changed"
 
     asyncio.run(play())
 
 
 def test_a_ratio_unlike_the_gateway_file_is_told_at_every_start_but_not_every_day(
-    tmp_path: Path, modbus_site: Any
+    tmp_path: Path, modbus_site: Any, payloads: Payloads
 ) -> None:
     async def play() -> None:
         async with modbus_site({1: dict.fromkeys(range(0x180), 0) | RATIOS}) as site:
             config = gateway(tmp_path, site.port, ", history: false", "acrel-adl400-secondary", "5min")
             await run(config, START + 2 * DAY)
             mismatch = {"device": "meter-1", "setting": "ct_ratio", "meter": 60.0, "configured": 1.0}
-            assert told(config) == [("ratio_mismatch", mismatch)], "a ratio that is not stated counts as 1 here"
+            assert told(payloads(config)) == [("ratio_mismatch", mismatch)], (
+                "a ratio that is not stated counts as 1 here"
+            )
             await run(config, START + 3 * DAY, START + 2 * DAY)
-            assert told(config) == 2 * [("ratio_mismatch", mismatch)]
+            assert told(payloads(config)) == 2 * [("ratio_mismatch", mismatch)]
 
     asyncio.run(play())
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"meter-1": 7}', '{"meter-1": {"serial_number": "", "settings": []}}'])
-def test_a_damaged_memory_costs_nothing_but_the_memory(tmp_path: Path, modbus_site: Any, content: str) -> None:
+def test_a_damaged_memory_costs_nothing_but_the_memory(
+    tmp_path: Path, modbus_site: Any, content: str, payloads: Payloads
+) -> None:
     async def play() -> None:
         async with modbus_site({1: POLLED | RATIOS}) as site:
             config = gateway(tmp_path, site.port, ", history: false")
             config.data_directory.mkdir()
             (config.data_directory / MEMORY_FILE).write_text(content)
             await run(config, START + 5 * MINUTE)
-            assert told(config) == []
+            assert told(payloads(config)) == []
             site.registers[1][0x008E] = 30
             await run(config, START + 65 * MINUTE, START + 60 * MINUTE)
-            assert [name for name, _ in told(config)] == ["ratio_changed"]
+            assert [name for name, _ in told(payloads(config))] == ["ratio_changed"]
 
     asyncio.run(play())
 
 
-def stored_energy(config: GatewayConfig, name: str) -> dict[int, tuple[float | int | None, ...]]:
+def stored_energy(known: list[Payload], name: str) -> dict[int, tuple[float | int | None, ...]]:
     """What a reader of the records finds, with nothing but descriptor, event and frames: (month, day, kWh) by entry."""
-    known = payloads(config)
     descriptor = next(p.body for p in known if isinstance(p.body, Descriptor))
     (event,) = (p.body for p in known if isinstance(p.body, Event) and p.body.detail.get("name") == name)
     layout = {series.name: series for series in descriptor.devices[0].series}
     detail = {key: value for key, value in event.detail.items() if isinstance(value, int)}
     last = detail["address"] + detail["entries"] * detail["stride"]
     found = {}
-    for frame in frames(config, detail["address"], last):
+    for frame in frames(known, detail["address"], last):
         assert frame.count == detail["registers"]
         entry, rest = divmod(frame.address - detail["address"], detail["stride"])
         assert rest == 0
@@ -227,19 +226,21 @@ def stored_energy(config: GatewayConfig, name: str) -> dict[int, tuple[float | i
     return found
 
 
-def test_stored_readings_come_whole_and_can_be_read_from_the_records_alone(tmp_path: Path, modbus_site: Any) -> None:
+def test_stored_readings_come_whole_and_can_be_read_from_the_records_alone(
+    tmp_path: Path, modbus_site: Any, payloads: Payloads
+) -> None:
     async def play() -> None:
         registers = POLLED | RATIOS | frozen(0x6000, 90) | frozen(0x7000, 48)
         async with modbus_site({1: registers}) as site:
             config = gateway(tmp_path, site.port, ", ct_ratio: 60, pt_ratio: 1")
             await run(config, START + 10 * MINUTE)
-            days, months = stored_energy(config, "daily"), stored_energy(config, "monthly")
+            days, months = stored_energy(payloads(config), "daily"), stored_energy(payloads(config), "monthly")
             assert (len(days), len(months)) == (90, 48)
             assert days[1] == (7, 31, pytest.approx(999_900 * 0.01 * 60))
             assert days[30] == (7, 2, pytest.approx(997_000 * 0.01 * 60))
-            (block,) = (frame for frame in frames(config, 0x6000, 0x6001))
+            (block,) = (frame for frame in frames(payloads(config), 0x6000, 0x6001))
             assert next(words for _, _, words in block.samples())[14:] == (0xA5A5,) * 20  # type: ignore[index]
-            assert [detail for name, detail in told(config) if name == "history"] == [
+            assert [detail for name, detail in told(payloads(config)) if name == "history"] == [
                 {
                     "device": "meter-1", "name": "daily", "period": "day", "function": 3, "address": 0x6000,
                     "stride": 34, "registers": 34, "entries": 90, "good": 90,
@@ -279,22 +280,26 @@ def test_the_months_before_the_gateway_came_are_a_table_of_one_command(
     assert "NOT CHECKED" in capsys.readouterr().err
 
 
-def test_a_meter_that_keeps_less_than_its_model_gives_what_it_has(tmp_path: Path, modbus_site: Any) -> None:
+def test_a_meter_that_keeps_less_than_its_model_gives_what_it_has(
+    tmp_path: Path, modbus_site: Any, payloads: Payloads
+) -> None:
     async def play() -> None:
         async with modbus_site({1: POLLED | RATIOS | frozen(0x6000, 3)}) as site:
             config = gateway(tmp_path, site.port, "")
             await run(config, START + 10 * MINUTE)
-            assert set(stored_energy(config, "daily")) == {1, 2, 3}
-            history = [detail for name, detail in told(config) if name == "history"]
+            assert set(stored_energy(payloads(config), "daily")) == {1, 2, 3}
+            history = [detail for name, detail in told(payloads(config)) if name == "history"]
             assert [(detail["name"], detail["good"]) for detail in history] == [("daily", 3)]
-            refused = [s for frame in frames(config, 0x6000, 0x8000) for _, s, _ in frame.samples() if s != STATUS_OK]
+            refused = [
+                s for frame in frames(payloads(config), 0x6000, 0x8000) for _, s, _ in frame.samples() if s != STATUS_OK
+            ]
             assert refused == [2] * (87 + 48), "what the meter refused is on record"
 
     asyncio.run(play())
 
 
 def test_a_meter_that_is_silent_on_stored_readings_costs_two_time_outs_and_no_poll(
-    tmp_path: Path, modbus_site: Any
+    tmp_path: Path, modbus_site: Any, payloads: Payloads
 ) -> None:
     async def play() -> None:
         async with modbus_site({1: POLLED | RATIOS | frozen(0x6000, 90) | frozen(0x7000, 48)}) as site:
@@ -307,10 +312,10 @@ def test_a_meter_that_is_silent_on_stored_readings_costs_two_time_outs_and_no_po
             config = gateway(tmp_path, site.port, "")
             await run(config, START + 10 * MINUTE)
             assert [request[2] for request in site.requests if request[2] >= 0x6000] == [0x6000, 0x7000]
-            assert told(config) == []
-            polls = [status for frame in frames(config, 0x0800, 0x0900) for _, status, _ in frame.samples()]
+            assert told(payloads(config)) == []
+            polls = [status for frame in frames(payloads(config), 0x0800, 0x0900) for _, status, _ in frame.samples()]
             assert polls == [STATUS_OK] * 10
-            silent = [status for frame in frames(config, 0x6000, 0x8000) for _, status, _ in frame.samples()]
+            silent = [status for frame in frames(payloads(config), 0x6000, 0x8000) for _, status, _ in frame.samples()]
             assert silent == [STATUS_TIMEOUT] * 2
 
     asyncio.run(play())
@@ -359,7 +364,9 @@ def test_a_rarely_polled_meter_gives_its_history_between_the_polls_of_a_quick_ne
     asyncio.run(play())
 
 
-def test_history_that_is_switched_off_is_neither_read_nor_described(tmp_path: Path, modbus_site: Any) -> None:
+def test_history_that_is_switched_off_is_neither_read_nor_described(
+    tmp_path: Path, modbus_site: Any, payloads: Payloads
+) -> None:
     async def play() -> None:
         async with modbus_site({1: POLLED | RATIOS | frozen(0x6000, 3)}) as site:
             config = gateway(tmp_path, site.port, ", history: false")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from agent.export import export_records
 from agent.keyfile import ensure_key
 from agent.models import DeviceModel
 from agent.runtime import run_agent
-from agent.spool import Spool
 from demo.dlt645_meter import Dlt645Meter, identifier, line_of, meter_data
 from demo.meter_line import MeterLine
 from shopfloor.main import main
@@ -27,7 +26,9 @@ from wire.document import parse_document
 from wire.errors import DocumentError
 from wire.event import Event
 from wire.frame import STATUS_OK, STATUS_TIMEOUT, AnswerFrame
-from wire.record import Payload, open_record
+from wire.record import Payload
+
+Payloads = Callable[[GatewayConfig], list[Payload]]
 
 ADDRESS = "000000000161"
 MINUTE = 60_000
@@ -68,22 +69,13 @@ async def run(
         return config
 
 
-def payloads(config: GatewayConfig) -> list[Payload]:
-    key = ensure_key(config.key_file)
-    spool = Spool(config.data_directory, config.gateway, key.public.key_id, config.spool_bytes)
-    try:
-        return [open_record(one.data, key.public).payload for one in spool.outgoing(0, 10**6, 2**30)]  # type: ignore[union-attr]
-    finally:
-        spool.close()
-
-
-def history(config: GatewayConfig) -> list[dict[str, Any]]:
-    bodies = [payload.body for payload in payloads(config)]
+def history(known: Iterable[Payload]) -> list[dict[str, Any]]:
+    bodies = [payload.body for payload in known]
     return [dict(body.detail) for body in bodies if isinstance(body, Event) and body.name == "history"]
 
 
-def frozen_frames(config: GatewayConfig) -> list[AnswerFrame]:
-    frames = [frame for payload in payloads(config) for frame in payload.frames if isinstance(frame, AnswerFrame)]
+def frozen_frames(known: Iterable[Payload]) -> list[AnswerFrame]:
+    frames = [frame for payload in known for frame in payload.frames if isinstance(frame, AnswerFrame)]
     return [frame for frame in frames if frame.request[3:] == TIME[2:]]
 
 
@@ -94,10 +86,10 @@ def stored_table(config: GatewayConfig, file: Path, capsys: pytest.CaptureFixtur
 
 
 def test_sixty_two_midnights_are_signed_and_are_a_table_of_one_command(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], payloads: Payloads
 ) -> None:
     config = asyncio.run(run(line_of(Dlt645Meter(ADDRESS, meter_data(NOW))), tmp_path))
-    (event,) = history(config)
+    (event,) = history(payloads(config))
     assert event.pop("time_ms") >= NOW + 2 * MINUTE
     assert event == {
         "device": "meter-1", "name": "daily", "period": "day", "entry_byte": 1, "entries": 62, "good": 62,
@@ -116,30 +108,32 @@ def test_sixty_two_midnights_are_signed_and_are_a_table_of_one_command(
         assert float(tariff["value"]) == pytest.approx(0.35 * total, abs=0.6)
 
 
-def test_every_answer_is_on_record_as_it_came_in_a_frame_of_its_own(tmp_path: Path) -> None:
+def test_every_answer_is_on_record_as_it_came_in_a_frame_of_its_own(tmp_path: Path, payloads: Payloads) -> None:
     data = meter_data(NOW)
     config = asyncio.run(run(line_of(Dlt645Meter(ADDRESS, data)), tmp_path))
-    frames = frozen_frames(config)
+    frames = frozen_frames(payloads(config))
     assert len(frames) == 3 * 62
     for frame in frames:
         assert [(status, answer) for _, status, answer in frame.samples()] == [(STATUS_OK, data[frame.request[1:]])]
 
 
-def test_a_young_meter_gives_the_midnights_it_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_young_meter_gives_the_midnights_it_has(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], payloads: Payloads
+) -> None:
     config = asyncio.run(run(line_of(Dlt645Meter(ADDRESS, meter_of(5))), tmp_path))
-    assert [event["good"] for event in history(config)] == [5]
+    assert [event["good"] for event in history(payloads(config))] == [5]
     rows = stored_table(config, tmp_path / "gw-01.records", capsys)
     assert {int(row["entry"]) for row in rows} == {1, 2, 3, 4, 5}
-    refused = [frame.status for frame in frozen_frames(config) if frame.status != bytes([STATUS_OK])]
+    refused = [frame.status for frame in frozen_frames(payloads(config)) if frame.status != bytes([STATUS_OK])]
     assert refused == [b"\x02"] * 3 * 57, "what the meter refused is on record"
 
 
 def test_a_meter_without_reverse_energy_still_gives_its_midnights(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], payloads: Payloads
 ) -> None:
     data = {key: value for key, value in meter_data(NOW).items() if key[1:] != EXPORT[1:]}
     config = asyncio.run(run(line_of(Dlt645Meter(ADDRESS, data)), tmp_path))
-    assert [event["good"] for event in history(config)] == [62]
+    assert [event["good"] for event in history(payloads(config))] == [62]
     rows = stored_table(config, tmp_path / "gw-01.records", capsys)
     assert {row["value"] for row in rows if row["series"] == "daily_active_energy_export"} == {""}
     assert "" not in {row["value"] for row in rows if row["series"] == "daily_active_energy_import"}
@@ -155,26 +149,33 @@ def line_deaf_to(deaf: Callable[[Dlt645Frame], bool]) -> MeterLine[Dlt645Frame]:
     return MeterLine(dlt645_frame.parse, reply)
 
 
-def test_a_meter_that_is_silent_on_stored_days_costs_one_time_out_a_day_and_no_poll(tmp_path: Path) -> None:
+def test_a_meter_that_is_silent_on_stored_days_costs_one_time_out_a_day_and_no_poll(
+    tmp_path: Path, payloads: Payloads
+) -> None:
     config = asyncio.run(run(line_deaf_to(lambda request: request.data[2:4] == TIME[2:]), tmp_path))
-    assert [frame.status for frame in frozen_frames(config)] == [bytes([STATUS_TIMEOUT])]
-    assert history(config) == []
-    polls = [frame for payload in payloads(config) for frame in payload.frames if frame not in frozen_frames(config)]
+    assert [frame.status for frame in frozen_frames(payloads(config))] == [bytes([STATUS_TIMEOUT])]
+    assert history(payloads(config)) == []
+    polls = [
+        frame
+        for payload in payloads(config)
+        for frame in payload.frames
+        if frame not in frozen_frames(payloads(config))
+    ]
     assert {status for frame in polls for status in frame.status} == {STATUS_OK}
     assert sum(frame.n for frame in polls) == 15
 
 
-def test_the_round_comes_again_the_next_day(tmp_path: Path) -> None:
+def test_the_round_comes_again_the_next_day(tmp_path: Path, payloads: Payloads) -> None:
     line = line_of(Dlt645Meter(ADDRESS, meter_of(3)))
     config = asyncio.run(run(line, tmp_path, until_ms=NOW + DAY + 60 * MINUTE))
-    times = [(event["time_ms"] - NOW) // MINUTE for event in history(config)]
+    times = [(event["time_ms"] - NOW) // MINUTE for event in history(payloads(config))]
     assert len(times) == 3, "after the start, at half past twelve, and again"
     assert times[2] - times[1] == DAY // MINUTE
 
 
-def test_history_that_is_switched_off_is_neither_read_nor_described(tmp_path: Path) -> None:
+def test_history_that_is_switched_off_is_neither_read_nor_described(tmp_path: Path, payloads: Payloads) -> None:
     config = asyncio.run(run(line_of(Dlt645Meter(ADDRESS, meter_data(NOW))), tmp_path, ", history: false"))
-    assert frozen_frames(config) == []
+    assert frozen_frames(payloads(config)) == []
     descriptors = [payload.body for payload in payloads(config) if not isinstance(payload.body, Event | tuple)]
     assert "daily_" not in repr(descriptors)
 

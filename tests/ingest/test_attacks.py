@@ -284,6 +284,7 @@ def test_records_under_a_forged_identity_go_to_quarantine(site: Any, wait: Calla
     for data in (forged[0].data, victim.records[0].data):
         peer.publish(record_topic("gw-02"), data)
     wait(lambda: site.quarantined() == {"foreign-gateway": 2}, "both in quarantine")
+    assert site.incident_kinds("gw-02") == ["foreign-gateway"]
     assert stored(site, "gw-01") == []
 
 
@@ -293,6 +294,7 @@ def test_a_record_signed_by_another_key_is_refused(site: Any, wait: Callable[...
     peer = site.peer(gateway.pair)
     peer.publish(record_topic("gw-01"), attacker.make(1)[0].data)
     wait(lambda: site.quarantined() == {"wrong-key": 1}, "quarantine")
+    assert site.incident_kinds("gw-01") == ["unknown-key"]
     assert stored(site, "gw-01") == []
 
 

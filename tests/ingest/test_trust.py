@@ -143,7 +143,7 @@ def test_the_old_key_cannot_name_another_successor(
     commit(admission, *trusted.make(2))
     with connect(database_url) as conn:
         assert successors(conn) == {"gw-01": {4: SECOND.public.raw}}
-        assert [one.kind for one in list_incidents(conn, "gw-01")] == ["fork"]
+        assert [one.kind for one in list_incidents(conn, "gw-01")] == ["unknown-key", "fork"]
         assert quarantine_reasons(conn) == {"wrong-key": 1}
         assert read_head(conn, "gw-01").seq == 5
 

@@ -14,13 +14,16 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from ingest.broker import EmbeddedBroker
 from shopfloor.main import main
 from shopfloor.supervision import Supervisor
+from store.database import connect
 from wire.errors import ShopfloorError
 
 GATEWAY = "gw-serve"
@@ -204,6 +207,50 @@ class _Dying:
 
     def stop(self) -> None:
         self.stops += 1
+
+
+def test_no_child_has_a_password_on_its_command_line(tmp_path: Path, postgres_server: str) -> None:
+    """What is on a command line, everybody on the machine can read."""
+    secret = "no-one-else-reads-this"
+    with connect(postgres_server, autocommit=True) as server:
+        server.execute(f"CREATE ROLE site LOGIN SUPERUSER PASSWORD '{secret}'")
+        server.execute("CREATE DATABASE site OWNER site")
+    parts = urlsplit(postgres_server)
+    address = f"site:{secret}@{parts.netloc.rpartition('@')[2]}"
+    database = urlunsplit(parts._replace(netloc=address, path="/site"))
+    log = tmp_path / "serve.log"
+    with EmbeddedBroker(tmp_path / "broker") as broker, log.open("wb") as errors:
+        serve = [
+            sys.executable,
+            "-m",
+            "shopfloor",
+            "serve",
+            "--server-key",
+            str(tmp_path / "key"),
+            "--port",
+            "0",
+            "--json",
+        ]
+        process = subprocess.Popen(
+            serve,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env={
+                **os.environ,
+                "SHOPFLOOR_DATABASE": database,
+                "SHOPFLOOR_BROKER": broker.url.replace("//", f"//site:{secret}@"),
+            },
+        )
+        try:
+            assert process.stdout
+            started = json.loads(process.stdout.readline() or log.read_text())
+            lines = [psutil.Process(pid).cmdline() for pid in started["processes"].values()]
+        finally:
+            process.terminate()
+            process.communicate(timeout=60)
+    assert process.returncode == 0, log.read_text()
+    assert len(lines) == 2
+    assert secret not in json.dumps([lines, started])
 
 
 def test_what_dies_at_once_is_started_again_later_each_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from store.database import Connection, connect
 from store.errors import RowsOutsideRangeError
-from store.intervals import IntervalRow, interval_extent, read_intervals, replace_intervals
+from store.intervals import IntervalRow, interval_extent, read_interval_values, read_intervals, replace_intervals
 from store.series import series_names
 
 STEP = 900_000
@@ -100,3 +100,13 @@ def test_series_get_one_number_each_whoever_names_them_first(database_url: str) 
         replace_intervals(two, "gw-01", MIDNIGHT, MIDNIGHT + DAY, [energy(0), state(0)])
         assert series_names(two) == [ENERGY, STATE]
         assert series_names(two, "gw-02") == []
+
+
+def test_values_alone_are_read_of_the_series_that_have_any(conn: Connection) -> None:
+    replace_intervals(conn, "gw-01", MIDNIGHT, MIDNIGHT + DAY, [energy(1, None), energy(0), state(0)])
+    found = read_interval_values(conn, [ENERGY, "gw-01/meter-9/power"], MIDNIGHT, MIDNIGHT + DAY)
+    assert list(found) == [ENERGY]
+    values = found[ENERGY]
+    assert values.time_ms == [MIDNIGHT, MIDNIGHT + STEP]
+    assert (values.mean, values.increase, values.coverage) == ([10.5, 11.5], [1.5, None], [0.75, 0.75])
+    assert read_interval_values(conn, [ENERGY], MIDNIGHT + DAY, MIDNIGHT + 2 * DAY) == {}

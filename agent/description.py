@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 
 from agent.config import DeviceConfig, GatewayConfig
@@ -9,6 +10,7 @@ from agent.models import Ratio, SeriesModel, Side, load_template
 from agent.planner import Block, Value, plan
 from agent.queries import Query
 from wire.descriptor import AnswerPlace, Descriptor, Device, NodePlace, Series
+from wire.limits import MAXIMUM_SERIES
 
 _ENERGY_UNITS = {
     "Wh": 1000.0, "kWh": 1.0, "MWh": 0.001, "varh": 1000.0, "kvarh": 1.0, "Mvarh": 0.001, "VAh": 1000.0, "kVAh": 1.0,
@@ -26,8 +28,9 @@ def software() -> str:
 
 
 def describe(config: GatewayConfig) -> Descriptor:
-    """Return the descriptor of a gateway; devices stand in the order of the file."""
+    """Return the descriptor of a gateway; devices stand in the order of the file, what they have alike is held once."""
     devices = []
+    held: dict[Series, Series] = {}
     for connection, device in config.devices():
         template = load_template(device.model)
         secondary = template.model.side is Side.SECONDARY
@@ -39,7 +42,7 @@ def describe(config: GatewayConfig) -> Descriptor:
             _series(name, model, transformer_factor(device, model.ratio), device)
             for name, model in device.daily_series().items()
         )
-        series = (*polled, *daily)
+        series = tuple(held.setdefault(one, one) for one in (*polled, *daily))
         devices.append(
             Device(
                 id=device.id,
@@ -66,8 +69,14 @@ def _number(address: str) -> str:
 def requests_of(device: DeviceConfig) -> tuple[Block, ...]:
     """Return the requests that one poll of ``device`` makes; raise `PlanError` when its limits forbid a value."""
     series = device.effective_series().values()
-    values = [Value(s.function, s.address, s.words) for s in series if s.function]
+    values = [_value(s.function, s.address, s.words) for s in series if s.function]
     return plan(values, device.effective_limits())
+
+
+@lru_cache(maxsize=MAXIMUM_SERIES)
+def _value(function: int, address: int, words: int) -> Value:
+    """Devices alike have their values at the same places: those are held once."""
+    return Value(function, address, words)
 
 
 def queries_of(device: DeviceConfig) -> tuple[Query, ...]:

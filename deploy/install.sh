@@ -28,7 +28,5 @@ fi
 "$python" -m venv "$directory" || fail "$python cannot make virtual environments; on Debian: apt install python3-venv"
 "$directory/bin/python" -m pip install --quiet --disable-pip-version-check --no-index --find-links wheels \
     --upgrade "shopfloor-evidence[agent]"
-# The service runs without docstrings (PYTHONOPTIMIZE=2) and may not write here: what it would compile is compiled now.
-"$directory/bin/python" -OO -m compileall -q "$directory/lib" || true
 "$directory/bin/shopfloor" --version
 echo "installed; next: $directory/bin/shopfloor agent check gateway.yaml, then see deploy/ for systemd and OpenWrt"

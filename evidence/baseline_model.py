@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evidence.regression import LeastSquares
 from evidence.table import FloatArray, IntArray
@@ -70,6 +71,11 @@ class Conditions:
     def others(self) -> dict[str, FloatArray]:
         """The variables that are not the outdoor temperature."""
         return {name: values for name, values in self.variables.items() if name != self.temperature}
+
+    def only(self, chosen: NDArray[np.bool_]) -> Conditions:
+        """The conditions of some of the days."""
+        variables = {name: values[chosen] for name, values in self.variables.items()}
+        return replace(self, ordinals=self.ordinals[chosen], variables=variables)
 
 
 class FittedModel(ABC):

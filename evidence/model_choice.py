@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from evidence.baseline_model import BaselineModel, Conditions, FittedModel
 from evidence.table import FloatArray
@@ -65,18 +64,9 @@ def _left_out(model: BaselineModel, conditions: Conditions, energy: FloatArray) 
     squared = 0.0
     for week in np.unique(weeks):
         left_out = weeks == week
-        learnt = model.learn(_only(conditions, ~left_out), energy[~left_out])
+        learnt = model.learn(conditions.only(~left_out), energy[~left_out])
         if learnt is None:
             return None
-        errors = energy[left_out] - learnt.design(_only(conditions, left_out)) @ learnt.fit.coefficients
+        errors = energy[left_out] - learnt.design(conditions.only(left_out)) @ learnt.fit.coefficients
         squared += float(errors @ errors)
     return math.sqrt(squared / len(energy)) / mean
-
-
-def _only(conditions: Conditions, chosen: NDArray[np.bool_]) -> Conditions:
-    return Conditions(
-        ordinals=conditions.ordinals[chosen],
-        variables={name: values[chosen] for name, values in conditions.variables.items()},
-        temperature=conditions.temperature,
-        temperature_unit=conditions.temperature_unit,
-    )

@@ -21,6 +21,10 @@ BLOCK_DAYS = 7
 """Length of a block: a whole week, so that a week's pattern stays inside one."""
 REPLICATES = 4000
 MAXIMUM_RHO = 0.95
+MAXIMUM_LOG_CHANGE = math.log(1e6)
+"""An interval that reaches a million times the baseline says nothing."""
+LARGEST_LOG = math.log(1e12)
+"""A change by more than this factor is no finding."""
 SEED = 2_718_281_828
 """Fixed, and recorded in every result: the same days give the same interval, everywhere."""
 
@@ -166,13 +170,14 @@ def ratio_change_interval(baseline: RatioSample, reporting: RatioSample, confide
     statistic[determined] = distance[determined] / spread[determined]
     statistic[np.isfinite(distance) & (distance == 0)] = 0.0
     rho = _pooled_autocorrelation(baseline, reporting)
-    standard_error = math.sqrt((first.log_variance + second.log_variance) / _seen_by_blocks(rho))
+    standard_error = math.sqrt((first.log_variance + second.log_variance) / seen_by_blocks(rho))
     quantile = float(np.sort(statistic)[math.ceil(confidence * REPLICATES) - 1])
     blocks = (first.drawn, second.drawn)
-    if not math.isfinite(quantile):
-        return RatioChange(None, standard_error, rho, blocks)
     change = math.log(reporting.ratio) - math.log(baseline.ratio)
     half = quantile * standard_error
+    # An upper end that no number holds is none: the resamples hardly ever contain what is divided by.
+    if not change + half < LARGEST_LOG:
+        return RatioChange(None, standard_error, rho, blocks)
     return RatioChange((math.expm1(change - half), math.expm1(change + half)), standard_error, rho, blocks)
 
 
@@ -213,7 +218,8 @@ class _Blocks:
             return np.log(ratio), variance
 
 
-def _seen_by_blocks(rho: float) -> float:
+def seen_by_blocks(rho: float) -> float:
+    """Share of the long-run variance of AR(1) noise that blocks of `BLOCK_DAYS` days see."""
     return 1.0 - 2.0 * rho * (1.0 - rho**BLOCK_DAYS) / (BLOCK_DAYS * (1.0 - rho**2))
 
 

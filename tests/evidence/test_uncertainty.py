@@ -154,3 +154,13 @@ def test_production_in_one_week_only_gives_no_interval() -> None:
     output = np.where(np.arange(45) < 5, after.denominator, 0.0)
     concentrated = RatioSample(after.numerator, output, after.used, after.weekdays)
     assert ratio_change_interval(before, concentrated, 0.9).interval is None
+
+
+@pytest.mark.parametrize(("position", "factor"), [(3, 0.01), (9, 100.0), (9, 10_000.0)])
+def test_days_alike_but_for_one_give_no_interval_and_no_overflow(position: int, factor: float) -> None:
+    """Most resamples miss the odd day: their spread is rounding, and their distance in its units has no limit."""
+    output = np.full(14, 48.7)
+    output[position] *= factor
+    days = np.arange(14)
+    alike = RatioSample(np.full(14, 30.0), output, np.ones(14, dtype=bool), days % 7)
+    assert ratio_change_interval(alike, alike, 0.9).interval is None

@@ -1,0 +1,1 @@
+"""The ten red, yellow and green indicators of a project, and the early warning about its acceptance."""

@@ -22,6 +22,7 @@ from dashboards.field_view import field_view
 from dashboards.language import COOKIE, Catalogue, catalogue, choose_language
 from dashboards.live_page import LiveBoard, gateway_view, live_view
 from dashboards.project_page import failed_summary_view, project_view, summary_view
+from dashboards.project_state import project_state, state_view
 from dashboards.security import SecurityHeaders
 from store.database import pool, snapshot, transaction
 from store.errors import StoreError
@@ -131,7 +132,8 @@ def _add_pages(application: FastAPI, pages: Pages, library: DossierLibrary, boar
         summaries = []
         for project in registered:
             try:
-                summaries.append(summary_view(library.load(project.id).to_json(), text))
+                dossier = library.load(project.id)
+                summaries.append(summary_view(dossier.to_json(), text) | {"state": _state_view(library, dossier, text)})
             except StoreError:
                 raise
             except ShopfloorError as error:
@@ -148,7 +150,8 @@ def _add_pages(application: FastAPI, pages: Pages, library: DossierLibrary, boar
         dossier = library.load(project_id)
         view = project_view(dossier.to_json(), text)
         field = field_view(_field_book(library, dossier).to_json(), text)
-        return pages.render(request, "project.html", section="projects", view=view, field=field)
+        state = _state_view(library, dossier, text)
+        return pages.render(request, "project.html", section="projects", view=view, field=field, state=state)
 
     @application.get("/live")
     def live(request: Request) -> Response:
@@ -215,6 +218,11 @@ def _add_data(application: FastAPI, library: DossierLibrary, board: LiveBoard) -
 def _field_book(library: DossierLibrary, dossier: Dossier) -> FieldBook:
     with snapshot(library.connections) as connection:
         return load_field_book(connection, dossier)
+
+
+def _state_view(library: DossierLibrary, dossier: Dossier, text: Catalogue) -> list[dict[str, str]]:
+    with snapshot(library.connections) as connection:
+        return state_view(project_state(connection, dossier), text)
 
 
 def _json(value: object) -> Response:

@@ -15,9 +15,12 @@ from evidence.baseline_model import Conditions, FittedModel
 from evidence.days import PeriodDays, period_days
 from evidence.kpi import KpiPlan
 from evidence.kpis.adjusted_saving import AdjustedSaving, SavingModel
-from evidence.kpis.energy_intensity import EnergyIntensity
+from evidence.kpis.normalised_saving import NormalisedSaving
 from evidence.plan import Plan
+from evidence.quantities import Aggregation
+from evidence.ratio_kpi import RatioKpi
 from evidence.result import KpiResult
+from evidence.rule_kpi import RuleKpi
 from evidence.table import IntervalTable
 
 LINE_POINTS = 25
@@ -63,8 +66,9 @@ class Day:
 class DayTable:
     """The days of one KPI.
 
-    ``energy`` and ``output`` name series; ``units`` has the unit of each series. ``line`` are points (output a day,
-    energy a day) of the baseline model with its other variables at their baseline mean; None without such a model.
+    ``energy`` and ``output`` name series, empty and None without any; ``units`` has the unit of each series. ``line``
+    are points (output a day, energy a day) of the baseline model with its other variables at their baseline mean; None
+    without such a model.
     """
 
     kpi: str
@@ -106,19 +110,21 @@ def day_table(plan: Plan, kpi: KpiPlan, result: KpiResult, table: IntervalTable)
 
     A KPI of a kind that this module does not know gets a table without days.
     """
-    if isinstance(kpi, EnergyIntensity):
-        energy, names = kpi.energy, [kpi.energy] if kpi.output is None else [kpi.energy, kpi.output]
-    elif isinstance(kpi, AdjustedSaving):
-        energy, names = kpi.energy, [kpi.energy, *kpi.variables]
+    if isinstance(kpi, AdjustedSaving):
+        names = [kpi.energy, *kpi.variables]
+    elif isinstance(kpi, RatioKpi | RuleKpi | NormalisedSaving):
+        names = kpi.names()
     else:
         return DayTable(kpi.id, "", None, {}, (), None)
+    energy = next((name for name in names if plan.series[name].definition.active_energy), "")
     spans = {"baseline": plan.baseline, "blackout": plan.blackout, "reporting": plan.reporting}
     periods = {name: period_days(table, span, names) for name, span in spans.items() if span is not None}
     learnt = _learnt(plan, kpi, periods["baseline"]) if isinstance(kpi, AdjustedSaving) else None
+    modelled = isinstance(kpi, AdjustedSaving | NormalisedSaving)
     days: list[Day] = []
     for name, period in periods.items():
         # A ratio adds up what was measured; a model speaks of whole days. The file shows what the figure was made of.
-        values = {series: _day_values(period, series, whole=isinstance(kpi, AdjustedSaving)) for series in names}
+        values = {series: _day_values(period, series, whole=modelled) for series in names}
         bands = _bands(plan, kpi, result, learnt, period) if name != "blackout" else {}
         days += _days(name, period, values, bands, None if name != "reporting" else kpi.target_change)
     output = next((name for name in names if plan.series[name].definition.production), None)
@@ -143,7 +149,8 @@ def _learnt(plan: Plan, kpi: AdjustedSaving, baseline: PeriodDays) -> FittedMode
 
 
 def _day_values(period: PeriodDays, series: str, *, whole: bool) -> dict[int, float]:
-    values = period.used_values(series) if whole else period.used_sums(series)
+    mean = period.aggregation[series] is Aggregation.MEAN
+    values = period.used_values(series) if whole or mean else period.used_sums(series)
     return dict(zip(np.flatnonzero(period.used).tolist(), values.tolist(), strict=True))
 
 

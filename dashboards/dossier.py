@@ -32,13 +32,14 @@ from dashboards.siblings import register_readings, sibling_channels
 from evidence.days import period_days
 from evidence.evaluate import evaluate
 from evidence.finding import Check
-from evidence.intervals import MARGIN_MS, QUARTER_HOUR_MS, SeriesIntervals, complete_values
-from evidence.plan import Period, Plan, load_plan
+from evidence.intervals import MARGIN_MS, QUARTER_HOUR_MS, SeriesIntervals, complete_durations, complete_values
+from evidence.plan import Period, Plan, SeriesPlan, load_plan
 from evidence.proof import GatewayRecords, Proof, prove
+from evidence.quantities import SECONDS_PER_UNIT
 from evidence.result import Evaluation
 from evidence.screens.impossible_increments import credible
 from evidence.signed_facts import ReceivedRecord, SignedFacts, gateway_facts, together
-from evidence.table import DAY_MS, IntervalTable, midnight_ms, table_from_sources
+from evidence.table import DAY_MS, FloatArray, IntervalTable, midnight_ms, table_from_sources
 from store.database import Connection, Pool, snapshot
 from store.dirty import dirty_days
 from store.gateways import gateway as stored_gateway
@@ -154,7 +155,7 @@ class Dossier:
                     for name, period in _periods(plan)
                 ],
                 "series": {
-                    name: {"quantity": one.quantity, "unit": one.unit, "from": list(one.sources)}
+                    name: {"quantity": one.quantity, "unit": one.unit, "from": list(one.columns)}
                     for name, one in plan.series.items()
                 },
             },
@@ -283,7 +284,9 @@ def _make(connection: Connection, inputs: _Inputs) -> Dossier:
     evaluation = evaluate(plan, table, signed, siblings)
     results = {result.id: result for result in evaluation.kpis}
     possible = credible(table)
-    units = {source: series.unit for series in plan.series.values() for source in series.sources}
+    units = {
+        source: "" if series.states else series.unit for series in plan.series.values() for source in series.sources
+    }
     return Dossier(
         plan=plan,
         plan_text=inputs.plan_text,
@@ -428,15 +431,22 @@ def _table(plan: Plan, intervals: Mapping[str, SeriesIntervals]) -> IntervalTabl
     times = range(from_ms, to_ms, QUARTER_HOUR_MS)
     values: dict[str, list[float | None]] = {}
     for series in plan.series.values():
-        for source in series.sources:
+        for source, name in zip(series.sources, series.columns, strict=True):
             kept = intervals[source]
-            known = complete_values(kept, series.definition.aggregation.value)
+            known = _known(series, kept)
             rows, misplaced = np.divmod(kept.time_ms - from_ms, QUARTER_HOUR_MS)
             usable = (misplaced == 0) & (rows >= 0) & (rows < len(times)) & np.isfinite(known)
             column = np.full(len(times), np.nan)
             column[rows[usable]] = known[usable]
-            values[source] = column.tolist()
+            values[name] = column.tolist()
     return table_from_sources(plan, times, QUARTER_HOUR_MS, values)
+
+
+def _known(series: SeriesPlan, kept: SeriesIntervals) -> FloatArray:
+    """The complete intervals of one source of ``series``, in the unit of the series."""
+    if series.states:
+        return complete_durations(kept, series.states) / SECONDS_PER_UNIT[series.unit]
+    return complete_values(kept, series.definition.aggregation.value)
 
 
 def _coverage(plan: Plan, table: IntervalTable) -> dict[str, Any]:

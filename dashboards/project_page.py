@@ -12,9 +12,11 @@ from itertools import groupby
 from typing import Any
 from urllib.parse import quote
 
-from dashboards.figures import NO_VALUE, number, percent, percent_digits, quantity, unit_text
+from dashboards.figures import NO_VALUE, local_time, number, percent, percent_digits, quantity, unit_text
+from dashboards.kpi_names import kpi_name
 from dashboards.language import Catalogue
-from dashboards.sentences import confidence_text, reasons_text, standing, verdict_sentence
+from dashboards.screens_view import screens_view
+from dashboards.sentences import by_rule, confidence_text, reasons_text, standing, verdict_sentence
 
 Json = Mapping[str, Any]
 
@@ -35,9 +37,10 @@ def project_view(dossier: Json, text: Catalogue) -> dict[str, Any]:
         "path": quote(project["id"], safe=""),
         "kpis": [kpi_view(kpi, text, proven=proven) for kpi in kpis],
         "proof": proof_view(dossier["proof"], text),
+        "screens": screens_view(dossier["evaluation"]["screens"], project["timezone"], text),
         "daily_charts": list(_daily_charts(dossier, text)),
         "scatter": _scatter(dossier, text),
-        "models": [_model_view(kpi, text) for kpi in kpis],
+        "models": [model_view(kpi, text, project["zone"]) for kpi in kpis],
         "calendars": [
             _calendar(name, dossier["coverage"], text, series["label"])
             for name, series in _labelled(plan["series"], text).items()
@@ -97,7 +100,7 @@ def kpi_view(kpi: Json, text: Catalogue, *, proven: bool) -> dict[str, Any]:
     return {
         "id": kpi["id"],
         "path": quote(kpi["id"], safe=""),
-        "name": text(f"kpi.{kpi['kind']}"),
+        "name": kpi_name(kpi["kind"], text),
         "adjusted": kpi["kind"] == "adjusted_saving",
         "standing": standing(kpi, proven=proven),
         "sentence": verdict_sentence(kpi, text, proven=proven),
@@ -106,7 +109,7 @@ def kpi_view(kpi: Json, text: Catalogue, *, proven: bool) -> dict[str, Any]:
         "reporting": number(kpi["reporting"]),
         "change": percent(kpi["change"], digits, signed=True),
         "interval": _interval(interval, digits),
-        "confidence": confidence_text(kpi["confidence"]),
+        "confidence": text("project.by_rule") if by_rule(kpi) else confidence_text(kpi["confidence"]),
         "target": NO_VALUE if target is None else percent(target, 1, signed=True),
         "coverage_baseline": percent(kpi["coverage"]["baseline"]),
         "coverage_reporting": percent(kpi["coverage"]["reporting"]),
@@ -162,7 +165,7 @@ def _interval(interval: Sequence[float] | None, digits: int) -> str:
 
 def _daily_charts(dossier: Json, text: Catalogue) -> Iterator[dict[str, Any]]:
     """The adjusted baseline of each KPI that has one; without any, measured energy of the first KPI alone."""
-    tables = {kpi_id: table for kpi_id, table in dossier["days"].items() if table["rows"]}
+    tables = {kpi_id: table for kpi_id, table in dossier["days"].items() if table["rows"] and table["energy"]}
     with_model = [
         key for key, table in tables.items() if any(row["adjusted_baseline"] is not None for row in table["rows"])
     ]
@@ -230,7 +233,7 @@ def _day_view(row: Json, energy: str, text: Catalogue) -> dict[str, Any]:
 
 def _scatter(dossier: Json, text: Catalogue) -> dict[str, Any] | None:
     """Energy against output by day, of the first KPI that has a model line, else of the first that has an output."""
-    tables = [(kpi_id, table) for kpi_id, table in dossier["days"].items() if table["output"] is not None]
+    tables = [(one, table) for one, table in dossier["days"].items() if table["output"] is not None and table["energy"]]
     if not tables:
         return None
     kpi_id, table = next((one for one in tables if one[1]["line"] is not None), tables[0])
@@ -261,7 +264,7 @@ def _scatter(dossier: Json, text: Catalogue) -> dict[str, Any] | None:
     }
 
 
-def _model_view(kpi: Json, text: Catalogue) -> dict[str, Any]:
+def model_view(kpi: Json, text: Catalogue, zone: str) -> dict[str, Any]:
     """Kind and goodness of the model, in the order a reader checks them; what is undefined is left out."""
     model = kpi["model"]
     parameters = model.get("p")
@@ -276,11 +279,95 @@ def _model_view(kpi: Json, text: Catalogue) -> dict[str, Any]:
         (text("model.rho"), _optional(model.get("rho"), 3)),
         (text("model.n_effective"), _optional(model.get("n_effective"), 1)),
         (text("model.t"), _optional(model.get("t"), 3)),
+        (text("model.placebo"), _placebo(model.get("placebo"), text)),
+        (text("model.detectable"), _detectable(model.get("detectable"), text)),
+        *(
+            (text(f"model.alternatives.{one['method']}"), _optional_interval(one["interval"]))
+            for one in model.get("alternative_intervals", ())
+        ),
+        *_specifications(model.get("specification_curve"), text),
         (text("model.blocks"), _blocks(model, text)),
         (text("model.excluded"), _optional(_excluded(model["days"]), 0)),
+        (text("model.formula"), model.get("formula")),
+        (text("model.required"), _optional_number(model.get("required"))),
+        *((text("model.factor", series=one["series"]), _factor(one)) for one in model.get("factors", ())),
+        *((text("model.tariff", name=one["name"]), _tariff(one, model["currency"])) for one in model.get("tariff", ())),
+        (text("model.tariff_source"), _tariff_source(model)),
+        *_measured_facts(model, text, zone),
     ]
     facts = [(label, value) for label, value in written if value is not None]
-    return {"id": kpi["id"], "name": text(f"kpi.{kpi['kind']}"), "facts": facts}
+    return {"id": kpi["id"], "name": kpi_name(kpi["kind"], text), "facts": facts}
+
+
+def _placebo(placebo: Json | None, text: Catalogue) -> str | None:
+    """The false-positive rate of the method on this baseline, with what it was counted from."""
+    if placebo is None:
+        return None
+    if placebo["state"] == "not_determinable":
+        return text("model.placebo_not_determinable")
+    return text(
+        "model.placebo_value",
+        rate=percent(placebo["false_positive_rate"], 1),
+        excluding=placebo["excluding_zero"],
+        windows=placebo["windows"],
+        days=placebo["window_days"],
+        saving=placebo["claiming_saving"],
+        nominal=percent(placebo["nominal"], 1),
+    )
+
+
+def _specifications(curve: Json | None, text: Catalogue) -> Iterator[tuple[str, str]]:
+    """Every admissible model and baseline window with its change, the largest decrease first."""
+    for one in () if curve is None else curve["specifications"]:
+        label = text(
+            "model.specification",
+            kind=text(f"model.kinds.{one['model']}"),
+            window=text(f"model.windows.{one['window']}"),
+        )
+        yield label, f"{percent(one['change'], 1, signed=True)} ({_interval(one['interval'], 1)})"
+
+
+def _optional_interval(interval: Sequence[float] | None) -> str | None:
+    return None if interval is None else _interval(interval, 1)
+
+
+def _detectable(detectable: Json | None, text: Catalogue) -> str | None:
+    if detectable is None:
+        return None
+    return text(
+        "model.detectable_value",
+        least=percent(detectable["excludes_zero"], 1),
+        powered=percent(detectable["with_power"], 1),
+        power=percent(detectable["power"], 0),
+    )
+
+
+def _factor(factor: Json) -> str:
+    """A conversion factor with its year and where it is from."""
+    told = (f"{factor['value']:g} /{factor['unit']}", str(factor["year"]), factor["citation"], factor["reason"])
+    return " · ".join(part for part in told if part)
+
+
+def _tariff(period: Json, currency: str) -> str:
+    before, after = (number(value, 0) for value in period["energy_kwh"])
+    return f"{period['price']:g} {currency}/kWh: {before} → {after} kWh"
+
+
+def _tariff_source(model: Json) -> str | None:
+    return f"{model['citation']} ({model['effective']})" if model.get("tariff") else None
+
+
+def _measured_facts(model: Json, text: Catalogue, zone: str) -> Iterator[tuple[str, str]]:
+    """What the figure of each period was made of, for KPIs that are compared as measured."""
+    if model["kind"] != "compared_as_measured":
+        return
+
+    def written(name: str, value: float | None) -> str:
+        return local_time(None if value is None else int(value), zone) if name.endswith("_ms") else number(value)
+
+    before, after = model["baseline"], model["reporting"]
+    for name in dict.fromkeys([*before, *after]):
+        yield text(f"model.facts.{name}"), f"{written(name, before.get(name))} → {written(name, after.get(name))}"
 
 
 def _coefficient_name(name: str, text: Catalogue) -> str:
@@ -311,6 +398,10 @@ def _excluded(days: Json) -> int:
 
 def _optional(value: float | None, digits: int) -> str | None:
     return None if value is None else number(float(value), digits)
+
+
+def _optional_number(value: float | None) -> str | None:
+    return None if value is None else number(value)
 
 
 def _optional_percent(value: float | None) -> str | None:

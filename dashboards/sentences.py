@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dashboards.figures import percent, percent_digits
+from dashboards.kpi_names import kpi_name, kpi_topic
 from dashboards.language import Catalogue
 
 MET = "met"
@@ -20,16 +21,23 @@ VERDICTS = (MET, NOT_MET, NOT_DISTINGUISHABLE, INSUFFICIENT_DATA)
 
 NOT_PROVEN = "not_proven"
 NO_TARGET = "no_target"
+BY_RULE = "verdict_by_rule"
 
 
 def standing(kpi: Mapping[str, Any], *, proven: bool) -> str:
     """What a reader may take from the KPI: its verdict, `not_proven` when the records behind it do not stand, or
-    `no_target` when there is an interval but nothing to compare it with."""
+    `no_target` when there is a comparison but nothing that was to be reached."""
     if not proven:
         return NOT_PROVEN
-    if kpi["target"] is None and kpi["interval"] is not None:
+    required = kpi.get("model", {}).get("required")
+    if kpi["target"] is None and required is None and kpi["verdict"] != INSUFFICIENT_DATA:
         return NO_TARGET
     return str(kpi["verdict"])
+
+
+def by_rule(kpi: Mapping[str, Any]) -> bool:
+    """Whether the figures were compared as they are: there is a verdict, but no interval."""
+    return kpi["interval"] is None and kpi["verdict"] != INSUFFICIENT_DATA
 
 
 def verdict_sentence(kpi: Mapping[str, Any], text: Catalogue, *, proven: bool) -> str:
@@ -38,9 +46,11 @@ def verdict_sentence(kpi: Mapping[str, Any], text: Catalogue, *, proven: bool) -
     Without proof it says so and concludes nothing: the computed value is then named for fault-finding only.
     """
     change, interval, target, verdict = kpi["change"], kpi["interval"], kpi["target"], str(kpi["verdict"])
-    subject, topic = text(f"sentence.subject.{kpi['kind']}"), text(f"kpi.{kpi['kind']}")
-    if verdict == INSUFFICIENT_DATA or change is None or interval is None:
+    subject, topic = kpi_topic(kpi["kind"], text), kpi_name(kpi["kind"], text)
+    if verdict == INSUFFICIENT_DATA:
         return _insufficient(kpi, topic, text)
+    if by_rule(kpi) or change is None or interval is None:
+        return _by_rule(kpi, topic, text, proven=proven)
     digits = percent_digits((change, *interval), target)
     values = {
         "change": direction(change, text, digits),
@@ -52,6 +62,14 @@ def verdict_sentence(kpi: Mapping[str, Any], text: Catalogue, *, proven: bool) -
     if target is None:
         return text("sentence.without_target", subject=subject, **values)
     return text(f"sentence.{verdict}", subject=subject, target=direction(target, text, digits), **values)
+
+
+def _by_rule(kpi: Mapping[str, Any], topic: str, text: Catalogue, *, proven: bool) -> str:
+    """A verdict without an interval: the comparison of the figures, and why there is no interval."""
+    if not proven:
+        return text("sentence.not_proven_by_rule", topic=topic)
+    told = [reason for reason in kpi["reasons"] if reason["level"] == "finding" or reason["code"] == BY_RULE]
+    return text("sentence.by_rule", topic=topic, reasons=reasons_text(told, text))
 
 
 def direction(change: float, text: Catalogue, digits: int) -> str:

@@ -8,8 +8,8 @@ its mean over the complete intervals times the intervals of the day. Other days 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date, timedelta
+from dataclasses import dataclass, replace
+from datetime import date, time, timedelta
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from evidence.quantities import Aggregation
 from evidence.result import ExcludedDay, PeriodUse
-from evidence.table import DAY_MS, FloatArray, IntArray, IntervalTable, midnight_ms
+from evidence.table import DAY_MS, FloatArray, IntArray, IntervalTable, day_start_ms
 
 if TYPE_CHECKING:
     from evidence.plan import Period
@@ -90,11 +90,17 @@ class PeriodDays:
         )
 
 
-def period_days(table: IntervalTable, period: Period, names: Sequence[str]) -> PeriodDays:
-    """Gather the intervals of ``period`` into local days, for a KPI that needs the series ``names``."""
+def period_days(
+    table: IntervalTable, period: Period, names: Sequence[str], derived: Mapping[str, FloatArray] | None = None
+) -> PeriodDays:
+    """Gather the intervals of ``period`` into production days, for a KPI that needs the series ``names``.
+
+    ``derived`` are increments computed from those series, one value an interval of ``table``; they are summed like
+    them.
+    """
     count = (period.to - period.start).days
     days = tuple(period.start + timedelta(days=offset) for offset in range(count))
-    edges = np.array([midnight_ms(day, table.zone) for day in (*days, period.to)], dtype=np.int64)
+    edges = _edges(table, (*days, period.to))
     position = np.searchsorted(edges, table.time_ms, side="right") - 1
     inside = (position >= 0) & (position < count)
     position = position[inside]
@@ -110,8 +116,21 @@ def period_days(table: IntervalTable, period: Period, names: Sequence[str]) -> P
         used=10 * complete >= COMPLETE_TENTHS * expected,
         sums={
             n: np.bincount(position[common], weights=v[common], minlength=count).astype(np.float64)
-            for n, v in values.items()
+            for n, v in (values | {name: column[inside] for name, column in (derived or {}).items()}).items()
         },
         present={n: np.bincount(position[p], minlength=count).astype(np.int64) for n, p in present.items()},
         aggregation={name: table.series[name].definition.aggregation for name in names},
     )
+
+
+def part_of(table: IntervalTable, period: Period) -> IntervalTable:
+    """The intervals of ``table`` in the production days of ``period``."""
+    first, end = _edges(table, (period.start, period.to))
+    inside = (table.time_ms >= first) & (table.time_ms < end)
+    values = {name: column[inside] for name, column in table.values.items()}
+    return replace(table, time_ms=table.time_ms[inside], values=values)
+
+
+def _edges(table: IntervalTable, days: Sequence[date]) -> IntArray:
+    start = time(0) if table.step_ms == DAY_MS else table.day_start
+    return np.array([day_start_ms(day, start, table.zone) for day in days], dtype=np.int64)

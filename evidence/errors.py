@@ -45,3 +45,8 @@ class IntervalError(EvidenceError):
 
 class FileError(EvidenceError):
     """A file that was named cannot be read or written."""
+
+
+class ProgrammeError(EvidenceError):
+    """A programme file contradicts itself in a way that its sources do not, or a programme is asked for that does not
+    exist."""

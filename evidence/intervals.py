@@ -158,6 +158,18 @@ def complete_values(intervals: SeriesIntervals, kind: Literal["increase", "mean"
     return np.where(intervals.coverage >= COMPLETE_COVERAGE, values, np.nan)
 
 
+def complete_durations(intervals: SeriesIntervals, states: Sequence[int]) -> FloatArray:
+    """Seconds of each interval (float64) that a state series was in one of ``states``; NaN where it is not complete.
+
+    What is not known of a complete interval (less than 1 %) counts for no state.
+    """
+    seconds = np.zeros(intervals.time_ms.size)
+    if intervals.states is not None:
+        for state in states:
+            seconds += intervals.states.duration_of(state, seconds.size) / 1000
+    return np.where(intervals.coverage >= COMPLETE_COVERAGE, seconds, np.nan)
+
+
 def build_intervals(
     records: Iterable[Payload],
     descriptors: Mapping[bytes, Descriptor],

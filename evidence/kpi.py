@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field, model_validator
 
+from evidence.kpi_description import Better, KpiDescription
 from evidence.result import KpiResult
 from wire.document import DocumentModel, Location, suggestion
 
@@ -47,6 +48,9 @@ class Target(DocumentModel):
 class KpiPlan(DocumentModel):
     """One entry of a plan's ``kpis``: what is to be shown, from which series, against which target."""
 
+    description: ClassVar[KpiDescription]
+    """Formula, source, unit, sign, inputs, limits. Every KPI states its own."""
+
     id: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")
     kind: str
     target: Target | None = None
@@ -59,6 +63,18 @@ class KpiPlan(DocumentModel):
     @abstractmethod
     def evaluate(self, plan: Plan, table: IntervalTable) -> KpiResult:
         """Compute this KPI. Insufficient data is a result, never an exception."""
+
+    def target_problems(self) -> Iterator[Problem]:
+        """Yield a target that would call a deterioration a success."""
+        change = self.target_change
+        if change is not None and (change < 0 if self.higher_is_better else change > 0):
+            better = self.description.better.value
+            yield ("target",), f"asks for a change of {change:+g}, but of {self.kind} {better} is better; turn the sign"
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether a rise is an improvement."""
+        return self.description.better is Better.HIGHER
 
     @property
     def target_change(self) -> float | None:

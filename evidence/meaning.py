@@ -45,7 +45,8 @@ class DescriptorUses:
 def meaning_faults(uses: DescriptorUses, units: Mapping[str, str], *, missing_is_named: bool) -> Iterator[ProofFault]:
     """Yield one fault for each descriptor that is missing, and for each series in another unit than ``units`` take.
 
-    ``units`` is by full series id. ``missing_is_named``: missing descriptors are among other faults already.
+    ``units`` is by full series id, empty where the unit does not matter. ``missing_is_named``: missing descriptors are
+    among other faults already.
     """
     gateway = uses.gateway
     for descriptor_hash, seq, descriptor in uses.uses:
@@ -59,7 +60,7 @@ def meaning_faults(uses: DescriptorUses, units: Mapping[str, str], *, missing_is
                 zh=f"{gateway} 第 {seq} 号记录：说明其数据含义的描述记录 {name} 缺失",
             )
     for seq, series_id, _, series in uses.series():
-        unit = units.get(series_id, series.unit)
+        unit = units.get(series_id) or series.unit
         if unit != series.unit:
             yield ProofFault(
                 gateway,

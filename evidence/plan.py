@@ -1,14 +1,16 @@
 """The evidence plan: what is compared with what, fixed before the reporting period begins.
 
-Periods are half-open and in local dates of ``timezone``. The plan states no method's constants: those stand, with their
+Periods are half-open and in local dates of ``timezone``; where ``day_start`` is given they are production days, each
+from that time of day to the same of the next day. The plan states no method's constants: those stand, with their
 sources, where the method stands.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, time
 from decimal import Decimal
 from pathlib import PurePath
 from typing import Annotated, Literal
@@ -19,10 +21,15 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 from evidence.errors import PlanError
 from evidence.kpi import Problem
 from evidence.kpis import KpiEntry
+from evidence.programme import PROGRAMME_NAME
+from evidence.programmes import programme, programme_names
 from evidence.quantities import QUANTITIES, Quantity
+from evidence.table import day_start_ms
 from wire.document import DocumentModel, problem, read_document, suggestion, validate_document
 
 SERIES_NAME = r"^[a-z][a-z0-9_]{0,63}$"
+GATEWAY_ID = r"^[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?$"
+"""As `wire.topics.valid_identifier`."""
 
 
 class Period(DocumentModel):
@@ -46,12 +53,24 @@ class SeriesPlan(DocumentModel):
     ``sources`` (``from`` in the file) are full series ids such as ``gw-01/meter-1/active_energy_import``; several are
     added up (increments) or averaged (means), and the value is missing as soon as one of them is. ``resolution`` is
     what each interval value is stated to: values are rounded to it before they are added up.
+
+    The rest is for the screens: ``maximum_rate``, the most that the circuit can deliver an hour (in the unit);
+    ``meter_constant``, what one step of the meter's register is worth (pulse constant x CT x PT, in the unit);
+    ``parts``, the series whose sum this one is apart from ``losses`` (a fraction), as a gate meter is of its
+    sub-meters. Without ``losses`` the parts need not be everything.
+
+    ``states`` makes a duration of state series: how long the machine was in one of these states.
     """
 
     quantity: str
     unit: str = Field(min_length=1, max_length=32)
     sources: tuple[str, ...] = Field(default=(), alias="from")
+    states: tuple[int, ...] = ()
     resolution: Annotated[Decimal, Field(gt=0)] | None = None
+    maximum_rate: Annotated[float, Field(gt=0)] | None = None
+    meter_constant: Annotated[float, Field(gt=0)] | None = None
+    parts: tuple[str, ...] = ()
+    losses: Annotated[float, Field(ge=0, lt=1)] | None = None
 
     @field_validator("quantity")
     @classmethod
@@ -69,23 +88,36 @@ class SeriesPlan(DocumentModel):
         return sources
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """What its values are called among those of other series: the source, and the states where it has any."""
+        counted = ", ".join(map(str, self.states))
+        return tuple(f"{source} = {counted}" if counted else source for source in self.sources)
+
+    @property
     def definition(self) -> Quantity:
         """The row of `evidence.quantities.QUANTITIES` that this series is of."""
         return QUANTITIES[self.quantity]
 
 
 class Plan(DocumentModel):
-    """A plan as read from its file. Make one with `load_plan`."""
+    """A plan as read from its file. Make one with `load_plan`.
+
+    ``programme`` names a file of `evidence.programmes`, or is free text; ``batch`` is one of that programme's;
+    ``assets`` are the ids of the subsidised gateways of the project's asset list.
+    """
 
     plan: Literal[1]
     project: str = Field(min_length=1)
     programme: str = ""
+    batch: str | None = None
+    assets: tuple[Annotated[str, Field(pattern=GATEWAY_ID)], ...] = ()
     enterprise: str = Field(min_length=1)
     boundary: str = Field(min_length=1)
     timezone: str = "Asia/Shanghai"
     baseline: Period
     blackout: Period | None = None
     reporting: Period
+    day_start: time = time(0)
     series: dict[Annotated[str, Field(pattern=SERIES_NAME)], SeriesPlan] = Field(min_length=1)
     kpis: tuple[KpiEntry, ...] = Field(min_length=1)
     _hash: str = PrivateAttr(default="")
@@ -99,10 +131,33 @@ class Plan(DocumentModel):
             raise ValueError("no such time zone; use a name of the IANA database such as Asia/Shanghai") from error
         return name
 
+    @field_validator("day_start", mode="before")
+    @classmethod
+    def _clock_time(cls, value: object) -> object:
+        if isinstance(value, str) and re.fullmatch(r"([01]\d|2[0-3]):(00|15|30|45)", value):
+            return time.fromisoformat(value)
+        raise ValueError("is no quarter of an hour; write it with quotes: '08:00'")
+
+    @field_validator("programme")
+    @classmethod
+    def _programme_exists(cls, name: str) -> str:
+        # Free text stays possible: not every retrofit is part of a programme whose rules are in a file.
+        known = programme_names()
+        if re.fullmatch(PROGRAMME_NAME, name) and name not in known:
+            raise ValueError(f"no such programme{suggestion(name, list(known))}")
+        return name
+
     @property
     def zone(self) -> ZoneInfo:
         """The time zone of the plan's dates."""
         return ZoneInfo(self.timezone)
+
+    @property
+    def span_ms(self) -> tuple[int, int]:
+        """From the start of the first baseline day to the end of the last reporting day, UTC milliseconds."""
+        edges = (self.baseline.start, self.reporting.to)
+        first, end = (day_start_ms(day, self.day_start, self.zone) for day in edges)
+        return first, end
 
     @property
     def hash(self) -> str:
@@ -128,6 +183,7 @@ def load_plan(text: str, source: str | PurePath) -> Plan:
 
 def _contradictions(plan: Plan) -> Iterator[Problem]:
     yield from _period_problems(plan)
+    yield from _programme_problems(plan)
     for name, series in plan.series.items():
         units = series.definition.units
         if units and series.unit not in units:
@@ -135,12 +191,44 @@ def _contradictions(plan: Plan) -> Iterator[Problem]:
                 ("series", name, "unit"),
                 f"'{series.unit}' is no unit of {series.quantity}{suggestion(series.unit, list(units))}",
             )
+        yield from _part_problems(plan, name)
+        if series.states and "min" not in units:
+            yield ("series", name, "states"), f"say how long a machine was in them; {series.quantity} is no duration"
+        if len(set(series.states)) < len(series.states):
+            yield ("series", name, "states"), "name a state twice, which would count twice; keep one"
     ids = [kpi.id for kpi in plan.kpis]
     for position, kpi in enumerate(plan.kpis):
         if kpi.id in ids[:position]:
             yield ("kpis", position, "id"), f"another KPI already has the id '{kpi.id}'; ids tell results apart"
         for location, what in kpi.problems(plan.series):
             yield ("kpis", position, *location), what
+
+
+def _programme_problems(plan: Plan) -> Iterator[Problem]:
+    if plan.batch is not None:
+        if plan.programme not in programme_names():
+            yield ("batch",), f"is a batch of a programme; '{plan.programme}' is no programme whose batches are known"
+        else:
+            known = [batch.name for batch in programme(plan.programme).batches]
+            if plan.batch not in known:
+                yield ("batch",), f"{plan.programme} has no batch '{plan.batch}'{suggestion(plan.batch, known)}"
+    for position, asset in enumerate(plan.assets):
+        if asset in plan.assets[:position]:
+            yield ("assets", position), f"'{asset}' stands twice and would be counted twice; keep one"
+
+
+def _part_problems(plan: Plan, name: str) -> Iterator[Problem]:
+    whole = plan.series[name]
+    for position, part in enumerate(whole.parts):
+        where = ("series", name, "parts", position)
+        if part not in plan.series:
+            yield where, f"no series '{part}' in this plan{suggestion(part, list(plan.series))}"
+        elif part == name:
+            yield where, "a series is no part of itself"
+        elif plan.series[part].quantity != whole.quantity:
+            yield where, f"'{part}' is {plan.series[part].quantity}, and no part of {whole.quantity}"
+    if whole.losses is not None and not whole.parts:
+        yield ("series", name, "losses"), "losses are between a whole and its parts; name the 'parts'"
 
 
 def _period_problems(plan: Plan) -> Iterator[Problem]:

@@ -40,8 +40,12 @@ class Quantity:
 KWH_PER_UNIT = {"Wh": 0.001, "kWh": 1.0, "MWh": 1000.0}
 """Active energy units, and how many kWh each is."""
 
+KVARH_PER_UNIT = {"varh": 0.001, "kvarh": 1.0, "Mvarh": 1000.0}
+SECONDS_PER_UNIT = {"s": 1.0, "min": 60.0, "h": 3600.0}
+
 _ENERGY = tuple(KWH_PER_UNIT)
-_REACTIVE = ("varh", "kvarh", "Mvarh")
+_REACTIVE = tuple(KVARH_PER_UNIT)
+_DURATION = tuple(SECONDS_PER_UNIT)
 _APPARENT = ("VAh", "kVAh", "MVAh")
 _TEMPERATURE = ("degC", "degF", "K")
 _INCREMENT, _MEAN = Aggregation.INCREMENT, Aggregation.MEAN
@@ -63,7 +67,20 @@ QUANTITIES: dict[str, Quantity] = {
         Quantity("produced_area", _INCREMENT, ("m2",), production=True),
         Quantity("scrap_count", _INCREMENT),
         Quantity("rework_count", _INCREMENT),
-        Quantity("run_time", _INCREMENT, ("s", "min", "h")),
+        Quantity("failure_count", _INCREMENT),
+        Quantity("run_time", _INCREMENT, _DURATION),
+        Quantity("planned_operation_time", _INCREMENT, _DURATION),
+        Quantity("planned_downtime", _INCREMENT, _DURATION),
+        Quantity("planned_busy_time", _INCREMENT, _DURATION),
+        Quantity("busy_time", _INCREMENT, _DURATION),
+        Quantity("processing_time", _INCREMENT, _DURATION),
+        Quantity("setup_time", _INCREMENT, _DURATION),
+        Quantity("production_time", _INCREMENT, _DURATION),
+        Quantity("delay_time", _INCREMENT, _DURATION),
+        Quantity("order_execution_time", _INCREMENT, _DURATION),
+        Quantity("repair_time", _INCREMENT, _DURATION),
+        Quantity("goods_value", _INCREMENT),
+        Quantity("fuel_mass", _INCREMENT, ("kg", "t")),
         Quantity("gas_volume", _INCREMENT, ("m3",)),
         Quantity("water_volume", _INCREMENT, ("m3", "L")),
         Quantity("steam_mass", _INCREMENT, ("kg", "t")),
@@ -76,6 +93,8 @@ QUANTITIES: dict[str, Quantity] = {
         Quantity("pressure", _MEAN),
         Quantity("flow", _MEAN),
         Quantity("speed", _MEAN),
+        Quantity("stock_value", _MEAN),
+        Quantity("equipment_count", _MEAN),
         Quantity("active_power", _MEAN, exogenous=False),
         Quantity("reactive_power", _MEAN, exogenous=False),
         Quantity("apparent_power", _MEAN, exogenous=False),

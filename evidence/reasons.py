@@ -44,7 +44,14 @@ def _warning(code: str, en: str, zh: str) -> Reason:
     return Reason(code=code, level="warning", en=en, zh=zh)
 
 
-def finding(verdict: Verdict, interval: tuple[float, float], target: float | None, confidence: float) -> Reason:
+def finding(
+    verdict: Verdict,
+    interval: tuple[float, float],
+    target: float | None,
+    confidence: float,
+    *,
+    higher_is_better: bool = False,
+) -> Reason:
     """The comparison that gave a verdict."""
     low, high = percent(interval[0]), percent(interval[1])
     sure = f"{100 * confidence:g} %"
@@ -56,11 +63,13 @@ def finding(verdict: Verdict, interval: tuple[float, float], target: float | Non
         case Verdict.MET:
             code, en, zh = (
                 "interval_reaches_target",
-                en + f"lies entirely at or below {goal_en}.",
+                en + f"lies entirely at or {'above' if higher_is_better else 'below'} {goal_en}.",
                 zh + f"全部达到{goal_zh}。",
             )
         case Verdict.NOT_MET:
-            code, en, zh = "interval_misses_target", en + f"lies entirely above {goal_en}.", zh + f"全部高于{goal_zh}。"
+            code = "interval_misses_target"
+            en += f"lies entirely {'below' if higher_is_better else 'above'} {goal_en}."
+            zh += f"全部{'低' if higher_is_better else '高'}于{goal_zh}。"
         case _:
             code = "interval_contains_target"
             en += f"contains {goal_en}: the data cannot tell whether it is reached."

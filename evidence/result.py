@@ -88,8 +88,9 @@ class KpiModel(ResultModel):
 class KpiResult(ResultModel):
     """One KPI: values, change, interval, verdict and everything that led there.
 
-    ``unit`` is the unit of ``baseline`` and ``reporting``. ``interval`` is None exactly when ``verdict`` is
-    `Verdict.INSUFFICIENT_DATA`; the values may still be shown then.
+    ``unit`` is the unit of ``baseline`` and ``reporting``. ``interval`` is None when ``verdict`` is
+    `Verdict.INSUFFICIENT_DATA`, though values may be shown then, and when the verdict is one by rule
+    (`evidence.rule_kpi`): the figures are compared as they are, and a reason says why there is no interval.
     """
 
     id: str
@@ -128,6 +129,44 @@ class Totals(ResultModel):
     coverage: float
 
 
+class Wording(ResultModel):
+    """The same sentence in English and Chinese."""
+
+    en: str
+    zh: str
+
+
+class ScreenPlace(ResultModel):
+    """Where a screen saw something: series, half-open time (UTC ms), and numbers in base units (kWh, kW; fractions)."""
+
+    series: tuple[str, ...]
+    start_ms: int
+    end_ms: int
+    figures: dict[str, float]
+
+
+class ScreenResult(ResultModel):
+    """What one screen saw.
+
+    ``state`` ``anomaly`` comes with ``places``, at most 50 of them listed; ``not_checked`` with the reason in
+    ``finding``. ``statement`` is the wording that pages show; ``meaning`` says what an anomaly means, ``limits`` what
+    the screen cannot tell.
+    """
+
+    name: str
+    strength: Literal["strong", "weak"]
+    state: Literal["anomaly", "clear", "not_checked"]
+    statement: Wording
+    title: Wording
+    meaning: Wording
+    limits: Wording
+    finding: Wording
+    series: tuple[str, ...]
+    figures: dict[str, float]
+    places: tuple[ScreenPlace, ...]
+    more_places: int
+
+
 class PeriodDates(ResultModel):
     """A half-open period of local dates."""
 
@@ -136,7 +175,7 @@ class PeriodDates(ResultModel):
 
 
 class Evaluation(ResultModel):
-    """All KPIs and totals of a plan over a table."""
+    """All KPIs, totals and screens of a plan over a table."""
 
     project: str
     plan_hash: str
@@ -146,6 +185,7 @@ class Evaluation(ResultModel):
     step_ms: int
     kpis: tuple[KpiResult, ...]
     totals: dict[str, Totals]
+    screens: tuple[ScreenResult, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Return the document as plain JSON values, keys in a fixed order: same inputs, same bytes."""

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from datetime import time as clock_time
 from decimal import Decimal
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -44,7 +45,8 @@ class IntervalTable:
 
     ``time_ms`` are the starts (UTC, strictly increasing), ``step_ms`` the common length; a step of `DAY_MS` means local
     days of ``zone``, whose length changes when clocks do. ``values`` has one float64 array a series as long as
-    ``time_ms``, in the unit of the series, NaN = missing.
+    ``time_ms``, in the unit of the series, NaN = missing. ``day_start`` is when a production day begins: what a night
+    shift makes after midnight belongs to the day on which the shift began. A table of days has its days made already.
     """
 
     time_ms: IntArray
@@ -52,6 +54,7 @@ class IntervalTable:
     values: Mapping[str, FloatArray]
     series: Mapping[str, SeriesPlan]
     zone: ZoneInfo
+    day_start: clock_time = clock_time(0)
 
     def __post_init__(self) -> None:
         if len(self.time_ms) and bool(np.any(np.diff(self.time_ms) < self.step_ms - _clock_change(self.step_ms))):
@@ -94,6 +97,11 @@ def midnight_ms(day: date, zone: ZoneInfo) -> int:
     return round(local.timestamp() * 1000)
 
 
+def day_start_ms(day: date, start: clock_time, zone: ZoneInfo) -> int:
+    """UTC milliseconds at which the production day ``day`` begins: local ``start``, the earlier where it is twice."""
+    return round(datetime.combine(day, start, tzinfo=zone).timestamp() * 1000)
+
+
 def local_date(time_ms: int, zone: ZoneInfo) -> date:
     """The local date of a moment."""
     return datetime.fromtimestamp(time_ms / 1000, zone).date()
@@ -104,9 +112,10 @@ def table_from_sources(
 ) -> IntervalTable:
     """Make a table from interval values by full series id.
 
-    ``sources`` maps each id of the plan's ``from`` lists to its values at ``time_ms`` (None or NaN = missing):
-    increments for increments, means for means. Several sources of a series are added up or averaged; the value is
-    missing when one of them is. Raises `TableError` when a series has no source, or a source has no values.
+    ``sources`` maps each id of the plan's ``from`` lists (for durations of states: each of `SeriesPlan.columns`) to its
+    values at ``time_ms`` (None or NaN = missing): increments for increments, means for means. Several sources of a
+    series are added up or averaged; the value is missing when one of them is. Raises `TableError` when a series has no
+    source, or a source has no values.
     """
     times = np.asarray(time_ms, dtype=np.int64)
     values: dict[str, FloatArray] = {}
@@ -114,15 +123,15 @@ def table_from_sources(
     for name, series in plan.series.items():
         if not series.sources:
             problems.append(f"series '{name}' has no 'from' in the plan; name the series ids that it is measured by")
-        absent = [source for source in series.sources if source not in sources]
+        absent = [source for source in series.columns if source not in sources]
         problems += [f"series '{name}' needs {source}, of which there are no intervals" for source in absent]
         if series.sources and not absent:
-            stack = np.array([list(sources[source]) for source in series.sources], dtype=np.float64)
+            stack = np.array([list(sources[source]) for source in series.columns], dtype=np.float64)
             increments = series.definition.aggregation is Aggregation.INCREMENT
             values[name] = stack.sum(axis=0) if increments else stack.mean(axis=0)
     if problems:
         raise TableError(problems)
-    return IntervalTable(times, step_ms, values, plan.series, plan.zone)
+    return IntervalTable(times, step_ms, values, plan.series, plan.zone, plan.day_start)
 
 
 def read_csv(text: str, plan: Plan, source: str = "table") -> IntervalTable:
@@ -156,6 +165,12 @@ def read_csv(text: str, plan: Plan, source: str = "table") -> IntervalTable:
     column = header.index("time")
     times = _read_times([row[column].strip() for _, row in cells], lines, plan.zone, source)
     step_ms = _step(times, lines, plan.zone, source)
+    start_ms = (plan.day_start.hour * 60 + plan.day_start.minute) * MINUTE_MS
+    if step_ms != DAY_MS and start_ms % step_ms:
+        length = f"{step_ms // MINUTE_MS} minutes"
+        raise TableError(
+            [f"{source}: intervals of {length} lie across {plan.day_start:%H:%M}, when the plan's days begin"]
+        )
     values = {}
     for name, series in plan.series.items():
         position = header.index(name)
@@ -163,7 +178,7 @@ def read_csv(text: str, plan: Plan, source: str = "table") -> IntervalTable:
         values[name] = np.array([read.value(row[position], line) for line, row in cells], dtype=np.float64)
         problems += read.problems
     _raise_first(iter(problems))
-    return IntervalTable(times, step_ms, values, plan.series, plan.zone)
+    return IntervalTable(times, step_ms, values, plan.series, plan.zone, plan.day_start)
 
 
 def _raise_first(problems: Iterator[str]) -> None:

@@ -18,18 +18,23 @@ class Verdict(StrEnum):
     """数据不足: no interval can honestly be given."""
 
 
-def decide(interval: tuple[float, float] | None, target: float | None) -> Verdict:
+def decide(interval: tuple[float, float] | None, target: float | None, *, higher_is_better: bool = False) -> Verdict:
     """Compare the interval of a change with its target.
 
     ``interval`` is (low, high) of the change as a fraction, negative = decrease; None when the data do not suffice.
     ``target`` is the change to be reached at least, as a fraction (-0.08 = eight percent less). Without a target the
     change is compared with zero: `MET` then says that a decrease is shown, `NOT_MET` that an increase is shown, and
-    `NOT_DISTINGUISHABLE` that neither is.
+    `NOT_DISTINGUISHABLE` that neither is. With ``higher_is_better`` (availability, quality ...) everything is read the
+    other way round: the target is the rise to be reached at least.
     """
     if interval is None:
         return Verdict.INSUFFICIENT_DATA
     low, high = interval
+    if target is None and low == high == 0.0:
+        return Verdict.NOT_DISTINGUISHABLE
     limit = 0.0 if target is None else target
+    if higher_is_better:
+        low, high, limit = -high, -low, -limit
     if high <= limit:
         return Verdict.MET
     if low > limit:

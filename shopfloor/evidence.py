@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from zoneinfo import ZoneInfo
 
-from shopfloor import evidence_kpis
+from shopfloor import evidence_indicators, evidence_kpis, evidence_programmes
 
 if TYPE_CHECKING:
     from evidence.result import Evaluation, KpiResult, PeriodDates, ScreenResult, Wording
@@ -102,6 +102,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     stored.add_argument("--key", metavar="KEY", help="public key of the gateway: ed25519:...")
     stored.set_defaults(func=_stored)
     evidence_kpis.add_parser(commands)
+    evidence_programmes.add_parser(commands)
+    evidence_indicators.add_parser(commands)
 
 
 def _evaluate(options: argparse.Namespace) -> int:

@@ -9,21 +9,28 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import field_validator
 
-from evidence import reasons
+from evidence import doubt_reasons, reasons
+from evidence.alternative_intervals import AlternativeInterval, alternative_intervals
 from evidence.baseline_model import Conditions, FittedModel
+from evidence.comparison import Comparison, compare
+from evidence.day_conditions import day_conditions, outdoor_temperature
 from evidence.days import PeriodDays, period_days
+from evidence.detectable_change import DetectableSaving, detectable_saving
+from evidence.industrial_gate import gate_reasons
 from evidence.kpi import KpiPlan, Problem, energy_problem, series_problem
+from evidence.kpi_description import Better, IntervalMethod, KpiDescription, KpiInput, Objective
 from evidence.model_choice import Judged, judge
 from evidence.models import MODELS
+from evidence.placebo import Placebo, placebo_test
 from evidence.quantities import Aggregation
-from evidence.result import Coverage, DayUse, KpiModel, KpiResult, Reason, ResultModel, VariableRange
+from evidence.result import Coverage, DayUse, KpiModel, KpiResult, Reason, ResultModel, VariableRange, Wording
+from evidence.specification_curve import SpecificationCurve, SpecificationData, specification_curve
 from evidence.sufficiency import coverage_reasons
 from evidence.table import FloatArray
-from evidence.uncertainty import SumUncertainty, prediction_sum_uncertainty
 from evidence.verdict import decide
 from wire.document import suggestion
 
@@ -40,11 +47,6 @@ MINIMUM_REPORTING_DAYS = 7
 """One week: every weekday is seen."""
 CALTRACK_BASELINE_DAYS = 365
 
-# The industrial gate: Superior Energy Performance 50001 measurement and verification protocol, model validity.
-MINIMUM_R2 = 0.5
-MAXIMUM_MODEL_P = 0.10
-MAXIMUM_BEST_VARIABLE_P = 0.10
-MAXIMUM_VARIABLE_P = 0.20
 MAXIMUM_STANDARD_DEVIATIONS = 3.0
 
 
@@ -86,7 +88,8 @@ class SavingModel(KpiModel):
     ``candidates`` are the models that were weighed, the chosen one first, when the plan leaves the choice to us.
     ``n`` baseline days, ``p`` coefficients, ``m`` reporting days. ``residuals`` are those of the baseline days,
     measured minus fitted. ``saving`` is avoided energy, positive = less was used; ``standard_error`` and ``half_width``
-    are of the saving, and there is no half width where there is no interval.
+    are of the saving, and there is no half width where there is no interval. ``placebo``,
+    ``detectable``, ``alternative_intervals`` and ``specification_curve`` say how far the figure can be trusted.
     """
 
     kind: str
@@ -112,42 +115,13 @@ class SavingModel(KpiModel):
     saving: float | None
     standard_error: float | None
     half_width: float | None
+    placebo: Placebo | None
+    detectable: DetectableSaving | None
+    alternative_intervals: tuple[AlternativeInterval, ...]
+    specification_curve: SpecificationCurve | None
     ranges: tuple[VariableRange, ...]
     residuals: tuple[float, ...]
     daily: tuple[SavingDay, ...]
-
-
-@dataclass(frozen=True)
-class _Comparison:
-    """A learnt model applied to the reporting days: one value a day, and the uncertainty of their sum."""
-
-    predicted: FloatArray
-    measured: FloatArray
-    uncertainty: SumUncertainty
-
-    @property
-    def adjusted_baseline(self) -> float:
-        return float(self.predicted.sum())
-
-    @property
-    def reporting_total(self) -> float:
-        return float(self.measured.sum())
-
-    @property
-    def saving(self) -> float:
-        return self.adjusted_baseline - self.reporting_total
-
-    @property
-    def change(self) -> float | None:
-        return self.reporting_total / self.adjusted_baseline - 1.0 if self.adjusted_baseline > 0 else None
-
-    @property
-    def interval(self) -> tuple[float, float] | None:
-        """Interval of the change: that of the saving, relative to the adjusted baseline."""
-        if self.change is None or self.uncertainty.half_width is None:
-            return None
-        half = self.uncertainty.half_width / self.adjusted_baseline
-        return self.change - half, self.change + half
 
 
 @dataclass(frozen=True)
@@ -167,12 +141,58 @@ class _Study:
     reporting: PeriodDays
     ranges: tuple[VariableRange, ...]
     learnt: Learnt
-    comparison: _Comparison | None
+    before: Conditions
+    after: Conditions
+    comparison: Comparison | None
+
+
+@dataclass(frozen=True)
+class _Doubt:
+    """How far a compared figure can be trusted beside its interval."""
+
+    placebo: Placebo
+    detectable: DetectableSaving | None
+    alternatives: tuple[AlternativeInterval, ...]
+    curve: SpecificationCurve | None
+
+    def reasons(self, change: float) -> Iterator[Reason]:
+        """What stands beside a claimed ``change``."""
+        yield doubt_reasons.placebo_reason(self.placebo)
+        if self.detectable is not None:
+            yield doubt_reasons.detectable_reason(self.detectable)
+        if self.curve is not None:
+            yield doubt_reasons.curve_reason(self.curve, change)
 
 
 class AdjustedSaving(KpiPlan):
     """Saving of ``energy`` against a baseline ``model`` on ``variables``."""
 
+    description: ClassVar[KpiDescription] = KpiDescription(
+        kind="adjusted_saving",
+        name=Wording(en="Energy against adjusted baseline", zh="能耗（相对调整后基准能耗）"),
+        topic=Wording(en="Energy against the adjusted baseline", zh="与调整后基准能耗相比，能耗"),
+        objectives=(Objective.GREEN, Objective.COST),
+        formula="sum of E - sum of E^, E^ = baseline model under reporting conditions",
+        source="IPMVP, avoided energy use, options B and C; GB/T 28750-2012",
+        unit="kWh",
+        better=Better.LOWER,
+        interval=IntervalMethod.MODEL,
+        inputs=(
+            KpiInput(field="energy", symbol="E", meaning=Wording(en="a series of active energy", zh="有功电量序列")),
+            KpiInput(
+                field="variables",
+                symbol="x",
+                meaning=Wording(en="what drives the energy: output, outdoor temperature", zh="影响用能的变量"),
+            ),
+            KpiInput(field="model", symbol="E^", meaning=Wording(en="baseline model", zh="基准期模型"), optional=True),
+        ),
+        cannot_tell=Wording(
+            en="It is the effect of all that changed at once and is not among the variables; events beside the "
+            "retrofit "
+            "are in it unless they are recorded and taken out.",
+            zh="反映变量之外所有同时发生的变化；改造以外的事件若未记录并扣除，也包含在内。",
+        ),
+    )
     kind: Literal["adjusted_saving"]
     energy: str
     model: str = "linear"
@@ -197,8 +217,9 @@ class AdjustedSaving(KpiPlan):
                 yield where, f"'{name}' stands twice; keep one"
         known = all(name in series for name in self.variables)
         needed = self.model != AUTOMATIC and MODELS[self.model].needs_temperature
-        if known and needed and self._temperature(series) is None:
+        if known and needed and outdoor_temperature(series, self.variables) is None:
             yield ("model",), f"'{self.model}' needs an outdoor temperature; name a series of quantity temperature"
+        yield from self.target_problems()
 
     def evaluate(self, plan: Plan, table: IntervalTable) -> KpiResult:
         """Learn, compare, bound, decide."""
@@ -215,6 +236,9 @@ class AdjustedSaving(KpiPlan):
         verdict = decide(interval, self.target_change)
         if interval is not None:
             found.insert(0, reasons.finding(verdict, interval, self.target_change, self.confidence))
+        doubt = self._doubt(plan.series, study)
+        if interval is not None and doubt is not None and comparison is not None:
+            found += doubt.reasons(comparison.change or 0.0)
         return KpiResult(
             id=self.id,
             kind=self.kind,
@@ -228,18 +252,12 @@ class AdjustedSaving(KpiPlan):
             verdict=verdict,
             reasons=tuple(found),
             coverage=Coverage(baseline=baseline.coverage, reporting=reporting.coverage),
-            model=self._model(plan.series, study, determined=interval is not None),
+            model=self._model(plan.series, study, doubt, determined=interval is not None),
         )
 
     def conditions(self, plan: Plan, days: PeriodDays) -> Conditions:
         """What drives the energy on the used days of a period."""
-        temperature = self._temperature(plan.series)
-        return Conditions(
-            ordinals=days.used_ordinals,
-            variables={name: days.used_values(name) for name in self.variables},
-            temperature=temperature,
-            temperature_unit="" if temperature is None else plan.series[temperature].unit,
-        )
+        return day_conditions(plan.series, self.variables, days)
 
     def learn(self, plan: Plan, baseline: PeriodDays) -> Learnt:
         """Learn the plan's model from the used days of the baseline, or choose one by `evidence.model_choice`."""
@@ -249,9 +267,6 @@ class AdjustedSaving(KpiPlan):
         judged = judge(MODELS, conditions, energy)
         candidates = tuple(_candidate(one) for one in judged)
         return Learnt(judged[0].name, judged[0].learnt, candidates)
-
-    def _temperature(self, series: Mapping[str, SeriesPlan]) -> str | None:
-        return next((name for name in self.variables if series[name].quantity == "temperature"), None)
 
     def _variable_reasons(self, series: Mapping[str, SeriesPlan]) -> list[Reason]:
         found = []
@@ -270,24 +285,14 @@ class AdjustedSaving(KpiPlan):
         learnt = self.learn(plan, baseline)
         comparison = None
         if learnt.model is not None and reporting.n_used:
-            design = learnt.model.design(after)
-            comparison = _Comparison(
-                predicted=design @ learnt.model.fit.coefficients,
-                measured=reporting.used_values(self.energy),
-                uncertainty=prediction_sum_uncertainty(
-                    learnt.model.fit,
-                    baseline.used_ordinals,
-                    design,
-                    reporting.used_ordinals,
-                    confidence=self.confidence,
-                ),
-            )
+            measured = reporting.used_values(self.energy)
+            comparison = compare(learnt.model, baseline.used_ordinals, after, measured, self.confidence)
         comparable = baseline.n_used > 1 and reporting.n_used > 0
         ranges = (
             _range(name, plan.series[name].unit, before.variables[name], after.variables[name])
             for name in self.variables
         )
-        return _Study(baseline, reporting, tuple(ranges) if comparable else (), learnt, comparison)
+        return _Study(baseline, reporting, tuple(ranges) if comparable else (), learnt, before, after, comparison)
 
     def _model_reasons(self, series: Mapping[str, SeriesPlan], study: _Study) -> Iterator[Reason]:
         learnt, comparison = study.learnt.model, study.comparison
@@ -299,13 +304,51 @@ class AdjustedSaving(KpiPlan):
         if comparison.adjusted_baseline <= 0:
             yield reasons.non_positive_baseline(comparison.adjusted_baseline, series[self.energy].unit)
         if self.variables:
-            yield from _gate_reasons(learnt)
+            yield from gate_reasons(learnt)
         uncertainty = comparison.uncertainty
         if uncertainty.half_width is None:
             yield reasons.not_determinable(uncertainty.rho, uncertainty.n_effective, learnt.fit.p)
         yield from _range_reasons(study.ranges, study.reporting)
 
-    def _model(self, series: Mapping[str, SeriesPlan], study: _Study, *, determined: bool) -> SavingModel:
+    def _doubt(self, series: Mapping[str, SeriesPlan], study: _Study) -> _Doubt | None:
+        learnt, comparison = study.learnt.model, study.comparison
+        if learnt is None or comparison is None:
+            return None
+        energy = study.baseline.used_values(self.energy)
+        production = frozenset(name for name in self.variables if series[name].definition.production)
+        return _Doubt(
+            placebo=placebo_test(
+                MODELS[study.learnt.name],
+                study.before,
+                energy,
+                window_days=len(study.reporting.days),
+                minimum_days=MINIMUM_BASELINE_DAYS,
+                confidence=self.confidence,
+            ),
+            detectable=detectable_saving(comparison),
+            alternatives=alternative_intervals(
+                learnt.fit,
+                study.before.ordinals,
+                learnt.design(study.after),
+                study.after.ordinals,
+                comparison,
+                confidence=self.confidence,
+            ),
+            curve=specification_curve(
+                MODELS,
+                SpecificationData(study.before, energy, study.after, comparison.measured),
+                comparison.change,
+                required=production,
+                minimum_days=MINIMUM_BASELINE_DAYS,
+                confidence=self.confidence,
+            )
+            if comparison.change is not None
+            else None,
+        )
+
+    def _model(
+        self, series: Mapping[str, SeriesPlan], study: _Study, doubt: _Doubt | None, *, determined: bool
+    ) -> SavingModel:
         learnt, comparison = study.learnt.model, study.comparison
         fit = None if learnt is None else learnt.fit
         uncertainty = None if comparison is None else comparison.uncertainty
@@ -335,6 +378,10 @@ class AdjustedSaving(KpiPlan):
             saving=None if comparison is None else comparison.saving,
             standard_error=None if uncertainty is None else uncertainty.standard_error,
             half_width=uncertainty.half_width if uncertainty is not None and determined else None,
+            placebo=None if doubt is None else doubt.placebo,
+            detectable=None if doubt is None else doubt.detectable,
+            alternative_intervals=() if doubt is None or not determined else doubt.alternatives,
+            specification_curve=None if doubt is None else doubt.curve,
             ranges=study.ranges,
             residuals=() if fit is None else tuple(fit.residuals.tolist()),
             daily=tuple(_daily(study)),
@@ -408,24 +455,3 @@ def _saving_days(
 ) -> Iterator[SavingDay]:
     for day, value, model in zip(days, measured.tolist(), adjusted.tolist(), strict=True):
         yield SavingDay(day=day, period=period, measured=value, adjusted_baseline=model, residual=value - model)
-
-
-def _gate_reasons(learnt: FittedModel) -> Iterator[Reason]:
-    fit = learnt.fit
-    if fit.r2 is None:
-        yield reasons.constant_energy()
-        return
-    if fit.r2 < MINIMUM_R2:
-        yield reasons.poor_fit(fit.r2, MINIMUM_R2)
-    _, p_value = fit.f_test
-    if p_value is not None and p_value > MAXIMUM_MODEL_P:
-        yield reasons.model_not_significant(p_value, MAXIMUM_MODEL_P)
-    by_variable = {
-        term.name: p for term, p in zip(learnt.terms, fit.p_values.tolist(), strict=True) if term.variable is not None
-    }
-    smallest = min(by_variable.values(), default=0.0)
-    if smallest >= MAXIMUM_BEST_VARIABLE_P:
-        yield reasons.no_significant_variable(smallest, MAXIMUM_BEST_VARIABLE_P)
-    for name, p in by_variable.items():
-        if p > MAXIMUM_VARIABLE_P:
-            yield reasons.weak_variable(name, p, MAXIMUM_VARIABLE_P)

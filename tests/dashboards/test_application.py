@@ -16,6 +16,8 @@ from fastapi.testclient import TestClient
 from dashboards.application import create_application
 from dashboards.dossier import load_dossier
 from dashboards.errors import PlanAlteredError, UnknownProjectError
+from dashboards.language import catalogue
+from dashboards.screens_view import screens_view
 from dashboards.security import CONTENT_SECURITY_POLICY
 from store.database import connect
 from store.projects import put_project
@@ -320,3 +322,46 @@ def test_a_record_before_the_span_is_watched_too(client: TestClient, factory: St
     assert proof["gateways"][0]["first_seq"] > 2
     flip_byte(factory.database_url, 1)
     assert evidence(client)["proof"]["proven"] is False
+
+
+def test_screens_stand_beside_the_verdict_in_both_languages(untouched_client: TestClient) -> None:
+    screens = {one["name"]: one for one in evidence(untouched_client)["evaluation"]["screens"]}
+    assert screens["clock"]["state"] == screens["configuration_changes"]["state"] == "clear"
+    assert screens["phase_sums"]["state"] == "not_checked"
+    for language, words in (
+        ("zh", ("数据筛查", "网关时钟与接收时间", "未见异常", "未检查", "筛查只提示需要现场核实之处")),
+        ("en", ("Data screens", "Clock against receive time", "no anomaly found", "NOT CHECKED", "prove nothing")),
+    ):
+        text = page(untouched_client, PROJECT, language)
+        for word in words:
+            assert word in text
+        assert text.index('id="verdict"') < text.index('id="screens"') < text.index('id="kpis"')
+
+
+def test_an_anomaly_is_shown_with_its_places_and_the_agreed_words() -> None:
+    anomaly = {
+        "name": "stuck",
+        "strength": "weak",
+        "state": "anomaly",
+        "more_places": 2,
+        **{key: {"en": f"{key} en", "zh": f"{key} zh"} for key in ("title", "meaning", "limits", "finding")},
+        "statement": {"en": "anomaly, needs checking on site", "zh": "异常，需现场核实"},
+        "places": [
+            {
+                "series": ["energy"],
+                "start_ms": 1_751_299_200_000,
+                "end_ms": 1_751_300_100_000,
+                "figures": {"value": 3.25, "source_start_ms": 1_751_212_800_000.0},
+            }
+        ],
+    }
+    clear = {**anomaly, "state": "clear", "places": [], "more_places": 0}
+    view = screens_view([clear, anomaly], "Asia/Shanghai", catalogue("zh"))
+    assert [row["state"] for row in view["rows"]] == ["anomaly", "clear"]
+    assert view["summary"] == "1 项需现场核实，1 项未见异常，0 项未检查"
+    assert view["rows"][0]["statement"] == "异常，需现场核实"
+    assert view["rows"][0]["strength"] == "弱"
+    (place,) = view["rows"][0]["places"]
+    assert (place["start"], place["end"], place["series"]) == ("2025-07-01 00:00", "2025-07-01 00:15", "energy")
+    assert place["figures"] == "value 3.2500, source_start_ms 2025-06-30 00:00"
+    assert view["rows"][0]["more_places"] == 2

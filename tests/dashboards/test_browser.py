@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,12 @@ import httpx2
 import pytest
 
 from dashboards.server import serving
-from store.database import connect
+from shopfloor.access.doorkeeper import Doorkeeper
+from shopfloor.access.gate import LockedGate
+from shopfloor.access.users import UserFile, put_user
+from store.database import connect, pool
 from store.latest import LatestValue, upsert_latest
+from store.readers import Scope
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="the browser tests need selenium")
 
@@ -34,8 +39,8 @@ FLAGS = (
 )
 DESKTOP, PHONE = (1280, 900), (360, 740)
 POLL_SECONDS = 15.0
-TAB_KEY = "\ue004"
-"""The Tab key of the WebDriver standard (17.4.2, normalised key values)."""
+TAB_KEY, ENTER_KEY = "\ue004", "\ue007"
+"""Keys of the WebDriver standard (17.4.2, normalised key values)."""
 
 
 @dataclass(frozen=True)
@@ -246,3 +251,32 @@ def test_text_has_enough_contrast(browser: Any, address: str) -> None:
             """
         )
         assert poor == []
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_login_by_keyboard_on_a_phone(browser: Any, factory: Stored, tmp_path: Path, language: str) -> None:
+    users = tmp_path / "users.yaml"
+    put_user(users, "li.wei", "correct horse battery staple")
+    with pool(factory.database_url, 4) as connections:
+        keeper = Doorkeeper(connections, UserFile(users))
+        guard = partial(LockedGate, doorkeeper=keeper, scope=Scope.PROJECTS)
+        with serving(factory.database_url, guard=guard) as address:
+            show(browser, f"{address}/live?lang={language}", PHONE)
+            assert browser.execute_script("return document.documentElement.scrollWidth") <= PHONE[0]
+            title = {"zh": "登录", "en": "Log in"}[language]
+            assert browser.execute_script("return document.querySelector('h1').innerText") == title
+            assert browser.execute_script("return document.activeElement.id") == "user"
+            for password in ("wrong", "correct horse battery staple"):
+                browser.switch_to.active_element.clear()
+                browser.switch_to.active_element.send_keys("li.wei", TAB_KEY)
+                assert browser.execute_script("return document.activeElement.id") == "password"
+                browser.switch_to.active_element.send_keys(password, ENTER_KEY)
+                if password == "wrong":
+                    wait_until(browser, "return document.querySelector('[role=alert]') !== null")
+            wait_until(browser, "return location.pathname === '/live'")
+            wait_until(browser, "return document.querySelector('form.leave button') !== null")
+            assert browser.execute_script("return document.cookie") == "", "scripts see no session"
+            browser.find_element("css selector", "form.leave button").send_keys(ENTER_KEY)
+            wait_until(browser, "return location.pathname === '/login'")
+            show(browser, f"{address}/live", PHONE)
+            assert browser.execute_script("return location.pathname") == "/login"

@@ -1,0 +1,64 @@
+"""Peak demand: the largest mean power of an interval."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from evidence.demand import demand_totals
+from evidence.kpi import Problem, energy_problem
+from evidence.kpi_description import Better, IntervalMethod, KpiDescription, KpiInput, Objective
+from evidence.result import Wording
+from evidence.rule_kpi import Measure, RuleKpi
+
+if TYPE_CHECKING:
+    from evidence.plan import Period, SeriesPlan
+    from evidence.table import IntervalTable
+
+
+class PeakDemand(RuleKpi):
+    """``peak_demand``: max of E / t over the intervals of a period, kW."""
+
+    description: ClassVar[KpiDescription] = KpiDescription(
+        kind="peak_demand",
+        name=Wording(en="Peak demand", zh="最大需量"),
+        objectives=(Objective.COST,),
+        formula="max of E / t over intervals",
+        source="demand of the two-part tariff (两部制电价): mean power of 15 min, largest of the period",
+        unit="kW",
+        better=Better.LOWER,
+        interval=IntervalMethod.NONE,
+        inputs=(
+            KpiInput(field="energy", symbol="E", meaning=Wording(en="a series of active energy", zh="有功电量序列")),
+        ),
+        cannot_tell=Wording(
+            en="One interval decides. Fixed intervals of the table are used: a meter with a sliding window shows a "
+            "somewhat higher demand. A longer period has the higher peak by itself.",
+            zh="由一个区间决定；采用固定区间，滑差式需量表读数略高；时期越长，最大值越大。",
+        ),
+    )
+    why_by_rule: ClassVar[Wording] = Wording(
+        en="a maximum rests on a single interval, whose spread the other days do not show.",
+        zh="最大值只取决于一个区间，其离散程度无法由其他日子得出。",
+    )
+
+    kind: Literal["peak_demand"]
+    energy: str
+
+    def problems(self, series: Mapping[str, SeriesPlan]) -> Iterator[Problem]:
+        """Yield an energy that is none, and what is wrong with the target."""
+        yield from energy_problem(("energy",), self.energy, series)
+        yield from self.rule_problems()
+
+    def names(self) -> list[str]:
+        """The energy."""
+        return [self.energy]
+
+    def measure(self, table: IntervalTable, period: Period) -> Measure:
+        """The peak, and when it was."""
+        found = demand_totals(table, period, self.energy)
+        if found is None or found.peak_kw is None or found.peak_start_ms is None:
+            return Measure(None)
+        return Measure(
+            found.peak_kw, {"peak_start_ms": found.peak_start_ms, "interval_minutes": table.step_ms / 60_000}
+        )

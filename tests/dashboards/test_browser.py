@@ -152,7 +152,8 @@ def test_numbers_on_the_page_are_those_of_the_data_behind_their_links(browser: A
     for link in links:
         answer = httpx2.get(link)
         assert answer.status_code == 200
-        assert len(answer.content) > 100
+        # This factory's meters keep no history of their own: that file has its heading alone.
+        assert len(answer.text.splitlines()) > (0 if link.endswith("/stored.csv") else 1)
 
 
 def test_a_flipped_byte_is_named_after_reloading(browser: Any, address: str, factory: Stored) -> None:
@@ -161,7 +162,7 @@ def test_a_flipped_byte_is_named_after_reloading(browser: Any, address: str, fac
     with connect(factory.database_url) as connection:
         connection.execute("UPDATE record SET data = set_byte(data, 200, 255 - get_byte(data, 200)) WHERE seq = 33")
     show(browser, f"{address}{PROJECT}?lang=zh")
-    badges = browser.execute_script("return [...document.querySelectorAll('.badge')].map(e => e.textContent)")
+    badges = browser.execute_script("return [...document.querySelectorAll('.verdict .badge')].map(e => e.textContent)")
     assert set(badges) == {"未证实"}
     alert = browser.execute_script("return document.querySelector('[role=alert]').innerText")
     assert "gw-01" in alert

@@ -285,7 +285,6 @@ def model_view(kpi: Json, text: Catalogue, zone: str) -> dict[str, Any]:
             (text(f"model.alternatives.{one['method']}"), _optional_interval(one["interval"]))
             for one in model.get("alternative_intervals", ())
         ),
-        *_specifications(model.get("specification_curve"), text),
         (text("model.blocks"), _blocks(model, text)),
         (text("model.excluded"), _optional(_excluded(model["days"]), 0)),
         (text("model.formula"), model.get("formula")),
@@ -296,7 +295,12 @@ def model_view(kpi: Json, text: Catalogue, zone: str) -> dict[str, Any]:
         *_measured_facts(model, text, zone),
     ]
     facts = [(label, value) for label, value in written if value is not None]
-    return {"id": kpi["id"], "name": kpi_name(kpi["kind"], text), "facts": facts}
+    return {
+        "id": kpi["id"],
+        "name": kpi_name(kpi["kind"], text),
+        "facts": facts,
+        "specifications": list(_specifications(model.get("specification_curve"), text)),
+    }
 
 
 def _placebo(placebo: Json | None, text: Catalogue) -> str | None:

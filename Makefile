@@ -27,7 +27,7 @@ test: setup
 	$(BIN)/python -m pytest -q -n $(JOBS) $(ARGS)
 
 soak: setup
-	$(BIN)/python -m pytest -q -m soak $(ARGS)
+	$(BIN)/python -m pytest -q -n $$(nproc) -m soak $(ARGS)
 
 browser: setup
 	$(BIN)/python -m pytest -q -m browser $(ARGS)

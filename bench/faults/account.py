@@ -3,7 +3,8 @@
 The devices number their answers (`bench.faults.served`), so the account needs no clock. Between two numbers on record
 that do not follow each other the missing ones must be covered by signed statements that stand between them in the
 chain: a failed read of that device covers one answer (it did not arrive), a *loss* or *gap* event as many as there can
-have been in the time it names.
+have been in the time it names. A request that a stalled line has held up reaches the device when the agent has given it
+up long ago and reads again: so a failed read may cover an answer a few good reads behind it, too.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ from wire.record import Payload
 
 IN_FLIGHT = 2
 """Answers that a window of loss may cover beyond its length: the ones that were under way at its two ends."""
+
+
+LATE_READS = 5
+"""Good reads after a failed one within which the device may have answered the failed one."""
 
 
 @dataclass(slots=True)
@@ -50,6 +55,8 @@ class _Device:
     last: int = 0
     failed: int = 0
     room: int = 0
+    late: int = 0
+    late_reads: int = 0
     seen: set[int] = field(default_factory=set)
 
 
@@ -98,14 +105,17 @@ def _enter(device: _Device, frame: Frame, result: Account) -> None:
 
 def _settle(device: _Device, number: int, result: Account) -> None:
     missing = max(0, number - device.last - 1)
-    covered = min(missing, device.failed + device.room)
+    covered = min(missing, device.failed + device.room + device.late)
     result.declared += covered
     if missing > covered:
         result.lost += missing - covered
         result.findings.append(
             f"{device.name}: of the answers {device.last + 1} to {number - 1} {missing - covered} are missing and not "
-            f"declared ({device.failed} failed reads and room for {device.room} in signed losses)"
+            f"declared ({device.failed + device.late} failed reads and room for {device.room} in signed losses)"
         )
+    unused = max(0, device.failed + device.late - max(0, covered - device.room))
+    device.late_reads = LATE_READS if device.failed else max(0, device.late_reads - 1)
+    device.late = unused if device.late_reads else 0
     device.last, device.failed, device.room = max(device.last, number), 0, 0
 
 

@@ -60,5 +60,7 @@ class Meddler:
             self._client.publish(topic, data, qos=1)
 
     def _keep(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
-        with self._lock:
-            self._kept.append((message.topic, bytes(message.payload)))
+        # What it has cut down to nothing comes back to it, too.
+        if message.payload:
+            with self._lock:
+                self._kept.append((message.topic, bytes(message.payload)))

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from bench.faults.account import IN_FLIGHT, account
+from bench.faults.account import IN_FLIGHT, LATE_READS, account
 from bench.faults.plan import LONGEST_S, SHORTEST_S, faults
 from wire.event import Event, Gap
 from wire.frame import STATUS_OK, STATUS_TIMEOUT, Frame, FrameBuilder
@@ -63,6 +63,13 @@ def test_an_answer_on_record_twice_is_double() -> None:
 def test_a_failed_read_covers_one_answer_that_did_not_arrive() -> None:
     assert account("gw-01", chain(frame(0, 1, None, 3)), [3], INTERVAL_MS).declared == 1
     assert account("gw-01", chain(frame(0, 1, None, 4)), [4], INTERVAL_MS).lost == 1
+
+
+def test_a_request_held_up_by_a_dead_line_may_be_answered_a_few_reads_later() -> None:
+    assert account("gw-01", chain(frame(0, 1, None, 2, 4)), [4], INTERVAL_MS).lost == 0
+    assert account("gw-01", chain(frame(0, 1, None, 2, 5)), [5], INTERVAL_MS).lost == 1
+    later = [*range(2, 3 + LATE_READS), 4 + LATE_READS]
+    assert account("gw-01", chain(frame(0, 1, None, *later)), [later[-1]], INTERVAL_MS).lost == 1
 
 
 def test_a_failed_read_of_another_device_or_elsewhere_covers_nothing() -> None:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from evidence.demand import demand_totals
-from evidence.kpi import Problem, energy_problem
-from evidence.kpi_description import Better, IntervalMethod, KpiDescription, KpiInput, Objective
+from evidence.demand import ENERGY, DemandKpi, demand_totals
+from evidence.kpi_description import Better, IntervalMethod, KpiDescription, Objective
 from evidence.result import Wording
-from evidence.rule_kpi import Measure, RuleKpi
+from evidence.rule_kpi import Measure
 
 if TYPE_CHECKING:
-    from evidence.plan import Period, SeriesPlan
+    from evidence.plan import Period
     from evidence.table import IntervalTable
 
 
-class PeakDemand(RuleKpi):
+class PeakDemand(DemandKpi):
     """``peak_demand``: max of E / t over the intervals of a period, kW."""
 
     description: ClassVar[KpiDescription] = KpiDescription(
@@ -28,9 +26,7 @@ class PeakDemand(RuleKpi):
         unit="kW",
         better=Better.LOWER,
         interval=IntervalMethod.NONE,
-        inputs=(
-            KpiInput(field="energy", symbol="E", meaning=Wording(en="a series of active energy", zh="有功电量序列")),
-        ),
+        inputs=(ENERGY,),
         cannot_tell=Wording(
             en="One interval decides. Fixed intervals of the table are used: a meter with a sliding window shows a "
             "somewhat higher demand. A longer period has the higher peak by itself.",
@@ -43,16 +39,6 @@ class PeakDemand(RuleKpi):
     )
 
     kind: Literal["peak_demand"]
-    energy: str
-
-    def problems(self, series: Mapping[str, SeriesPlan]) -> Iterator[Problem]:
-        """Yield an energy that is none, and what is wrong with the target."""
-        yield from energy_problem(("energy",), self.energy, series)
-        yield from self.rule_problems()
-
-    def names(self) -> list[str]:
-        """The energy."""
-        return [self.energy]
 
     def measure(self, table: IntervalTable, period: Period) -> Measure:
         """The peak, and when it was."""

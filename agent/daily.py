@@ -13,7 +13,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,7 @@ class DailyReads:
         self._model = load_template(device.model).model
         self._watched = self._model.watched()
         self._stored = self._model.history if device.history else {}
+        self._setting_requests = setting_requests(device)
         self._due_ms: int | None = None
         self._sections: deque[_Section] = deque()
         self._told: dict[str, float] = {}
@@ -116,7 +117,7 @@ class DailyReads:
         return [history_event(self._device.id, section.name, stored, len(section.good), section.last_ms)]
 
     def _round(self) -> list[_Section]:
-        sections = [_Section(None, deque((0, block) for block in setting_requests(self._device)))]
+        sections = [_Section(None, deque((0, block) for block in self._setting_requests))]
         sections.extend(
             _Section(name, deque(stored_requests(stored, self._device.address)))
             for name, stored in self._stored.items()
@@ -160,7 +161,7 @@ def daily_reads(device: DeviceConfig, config: GatewayConfig) -> DailyReads | Non
 def setting_requests(device: DeviceConfig) -> tuple[Block, ...]:
     """Return the requests that read the ratios and settings of ``device``; none reads along what is not asked for."""
     watched = load_template(device.model).model.watched().values()
-    limits = device.effective_limits().model_copy(update={"maximum_gap": 0})
+    limits = replace(device.effective_limits(), maximum_gap=0)
     return plan([Value(one.function, one.address, one.type.words) for one in watched], limits)
 
 
@@ -180,9 +181,10 @@ def configured_ratio(device: DeviceConfig, name: str) -> float | None:
     A ratio that is not stated is 1 for a meter whose values are multiplied here, and not known for the others.
     """
     multiplied = load_template(device.model).model.side is Side.SECONDARY
-    if name not in _RATIOS or not (multiplied or name in device.model_fields_set):
+    if name not in _RATIOS:
         return None
-    return device.ct_ratio if name == "ct_ratio" else device.pt_ratio
+    stated = device.ct_ratio if name == "ct_ratio" else device.pt_ratio
+    return 1.0 if stated is None and multiplied else stated
 
 
 def agrees(ratio: float, configured: float) -> bool:

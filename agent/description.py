@@ -51,8 +51,8 @@ def describe(config: GatewayConfig) -> Descriptor:
                 serial_number=device.serial_number or _number(device.address),
                 protocol=connection.protocol,
                 unit=device.unit,
-                ct_ratio=device.ct_ratio,
-                pt_ratio=device.pt_ratio,
+                ct_ratio=device.current_ratio,
+                pt_ratio=device.voltage_ratio,
                 primary=not secondary,
                 interval_ms=device.interval,
                 series=series,
@@ -90,8 +90,8 @@ def queries_of(device: DeviceConfig) -> tuple[Query, ...]:
 
 def transformer_factor(device: DeviceConfig, ratio: Ratio) -> float:
     """Return what a value stated on the secondary side is multiplied by to stand on the primary side."""
-    factor = device.ct_ratio if ratio in (Ratio.CT, Ratio.CT_PT) else 1.0
-    return factor * device.pt_ratio if ratio in (Ratio.PT, Ratio.CT_PT) else factor
+    factor = device.current_ratio if ratio in (Ratio.CT, Ratio.CT_PT) else 1.0
+    return factor * device.voltage_ratio if ratio in (Ratio.PT, Ratio.CT_PT) else factor
 
 
 def maximum_rate(device: DeviceConfig, series: SeriesModel) -> float | None:
@@ -109,7 +109,7 @@ def maximum_rate(device: DeviceConfig, series: SeriesModel) -> float | None:
     model = load_template(device.model).model
     if model.rating is None:
         return None
-    if model.side is Side.PRIMARY and not {"ct_ratio", "pt_ratio"} <= device.model_fields_set:
+    if model.side is Side.PRIMARY and (device.ct_ratio is None or device.pt_ratio is None):
         return None
     return model.rating.power * units * transformer_factor(device, Ratio.CT_PT)
 

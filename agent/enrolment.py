@@ -182,14 +182,17 @@ def renew(data_directory: Path, uplink: str) -> Standing:
 
 def uplink_config(files: EnrolmentFiles, standing: Standing) -> UplinkConfig:
     """Return the uplink that an approved enrolment makes possible."""
-    return UplinkConfig(
-        id=standing.uplink,
-        url=standing.broker,
-        server_key=standing.server_key,
-        ca_file=files.authority,
-        client_certificate=files.certificate,
-        client_key=files.key,
-    )
+    from wire.document import validated  # noqa: PLC0415 - a running agent renews certificates and adds no uplink
+
+    uplink = {
+        "id": standing.uplink,
+        "url": standing.broker,
+        "server_key": standing.server_key,
+        "ca_file": files.authority,
+        "client_certificate": files.certificate,
+        "client_key": files.key,
+    }
+    return validated(UplinkConfig, uplink)
 
 
 def write_private(path: Path, content: bytes) -> None:

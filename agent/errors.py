@@ -13,6 +13,12 @@ class ConfigurationError(AgentError):
     """The gateway file, or a file that it names, cannot be used."""
 
 
+class ReadingError(AgentError):
+    """The process that reads the gateway file could not do it."""
+
+    exit_code = 3
+
+
 class ModelError(AgentError):
     """A device model is not usable; the message names the file and the field."""
 

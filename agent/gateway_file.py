@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from agent.config import GatewayConfig, load_config, parse_config
 from agent.errors import ConfigurationError
 from agent.models import DeviceModel, load_template
-from wire.document import Document, read_document, validate_document
+from wire.document import Document, read_document, validate_document, validated
 
 _COMMENTS = {
     "gateway": "Part of every series id: gateway/device/series. It stays as it is once there are records.",
@@ -29,7 +30,7 @@ _DEFAULTS = {"timezone": "Asia/Shanghai", "flush": "10s", "spool_bytes": "256MiB
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 
-def accepted(model: type[BaseModel], known: Mapping[str, Any], field: str, text: str) -> Any:
+def accepted(model: type[Any], known: Mapping[str, Any], field: str, text: str) -> Any:
     """Return the value that ``text`` means for ``field`` of ``model``, whose other fields ``known`` may hold.
 
     Raises `ConfigurationError` with what the model says against it.
@@ -42,10 +43,10 @@ def accepted(model: type[BaseModel], known: Mapping[str, Any], field: str, text:
     raise ConfigurationError("; ".join(problems))
 
 
-def problems_of(model: type[BaseModel], data: Mapping[str, Any], field: str | None = None) -> list[str]:
+def problems_of(model: type[Any], data: Mapping[str, Any], field: str | None = None) -> list[str]:
     """Return what ``model`` has against ``data``, or only what concerns ``field``: then missing keys do not count."""
     try:
-        model.model_validate(dict(data))
+        validated(model, dict(data))
     except ValidationError as error:
         return [
             item["msg"].removeprefix("Value error, ")
@@ -67,7 +68,7 @@ def completed(answers: Mapping[str, Any]) -> dict[str, Any]:
     gateway = answers.get("gateway")
     places = {"key_file": f"{gateway}.key", "data_directory": f"{gateway}-data"}
     merged = {**_DEFAULTS, **places, **answers}
-    order = [name for name in GatewayConfig.model_fields if name in merged]
+    order = [field.name for field in fields(GatewayConfig) if field.name in merged]
     return {name: merged[name] for name in [*order, *(name for name in merged if name not in order)]}
 
 

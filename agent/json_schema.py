@@ -1,12 +1,13 @@
 """JSON Schemas of device models and gateway files: what editors complete, explain and check while one is written.
 
-Both are made from the pydantic models that the agent reads the files with (JSON Schema 2020-12). What lies between
+Both are made from the classes that the agent reads the files with (JSON Schema 2020-12). What lies between
 fields (ids used twice, series that a model does not have) is told by ``shopfloor agent check`` alone.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from typing import Any, Literal
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
@@ -14,7 +15,7 @@ from pydantic_core import core_schema
 
 from agent import config, drivers
 from agent.models import DeviceModel, Limits, SeriesModel, model_names
-from wire.document import DocumentModel
+from wire.document import adapter
 
 Kind = Literal["device", "gateway"]
 
@@ -77,7 +78,7 @@ _DESCRIPTIONS = {
 }
 """Of the fields that say nothing about themselves; a name means the same wherever it stands."""
 
-_AS_IN: dict[str, type[DocumentModel]] = {"SeriesOverride": SeriesModel, "LimitsOverride": Limits}
+_AS_IN: dict[str, type[Any]] = {"SeriesOverride": SeriesModel, "LimitsOverride": Limits}
 """Definitions whose fields are described where they come from."""
 
 _PLACES = (["function", "address", "type"], ["request", "length", "type"], ["node"])
@@ -104,23 +105,29 @@ class _Generator(GenerateJsonSchema):
 
     def function_wrap_schema(self, schema: core_schema.WrapValidatorFunctionSchema) -> JsonSchemaValue:
         """Which keys a connection has depends on its protocol."""
-        if schema["function"]["function"] is not config.of_its_protocol:
+        function: Any = schema["function"]["function"]  # of an `agent.setting.Kind`
+        if function.func.__self__.of is not config.of_its_protocol:
             return super().function_wrap_schema(schema)
         names = list(drivers.protocols())
         cases = [
             {
                 "if": {"properties": {"protocol": {"const": name}}},
-                "then": self.generate_inner(drivers.settings(name).__pydantic_core_schema__),
+                "then": self.generate_inner(_schema_of(name)),
             }
             for name in names
         ]
         return {"type": "object", "properties": {"protocol": {"enum": names}}, "required": ["protocol"], "allOf": cases}
 
 
+def _schema_of(protocol: str) -> core_schema.CoreSchema:
+    settings: Any = drivers.settings(protocol)
+    return adapter(settings).core_schema
+
+
 def json_schema(kind: Kind) -> dict[str, Any]:
     """Return the schema of a device model or of a gateway file."""
     model = DeviceModel if kind == "device" else config.GatewayConfig
-    schema = model.model_json_schema(schema_generator=_Generator)
+    schema = adapter(model).json_schema(schema_generator=_Generator)
     definitions = schema.get("$defs", {})
     if kind == "gateway":
         definitions["DeviceConfig"]["properties"]["model"]["enum"] = list(model_names())
@@ -128,10 +135,10 @@ def json_schema(kind: Kind) -> dict[str, Any]:
     series["required"].remove("type")
     series["anyOf"] = [{"required": keys} for keys in _PLACES]
     for name, one in (("", schema), *definitions.items()):
-        described = _AS_IN[name].model_fields if name in _AS_IN else {}
+        described = {one.name: one for one in fields(_AS_IN[name])} if name in _AS_IN else {}
         for key, field in one.get("properties", {}).items():
             source = described.get(key)
-            _finish(field, (source and source.description) or _DESCRIPTIONS.get(key))
+            _finish(field, (source and source.metadata.get("description")) or _DESCRIPTIONS.get(key))
     title = "Device model" if kind == "device" else "Gateway file"
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": title}
 
@@ -141,6 +148,8 @@ def _finish(field: dict[str, Any], description: str | None) -> None:
     if description is not None:
         field.setdefault("description", description)
     field.pop("title", None)
+    if field.get("type") == "number" and field.get("default", 0) is None:
+        field.pop("default")
     if "pattern" in field:
         for key in ("ge", "le", "default"):
             field.pop(key, None)

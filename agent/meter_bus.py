@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from typing import Annotated, ClassVar, Self
-
-from pydantic import Field, model_validator
+from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from agent.config import ConnectionConfig
 from agent.errors import FrameError
 from agent.models import load_template
 from agent.octet_link import OctetLink, SerialLink, TcpLink
 from agent.serial_line import Parity, SerialLine
+from agent.setting import setting, settings
 
 
-class MeterBus(ConnectionConfig):
+@settings
+class MeterBus(ConnectionConfig, ABC):
     """A connection whose devices have a meter ``address`` and are asked for data by identifier.
 
     A request is the control code ``read_control`` and ``identifier_length`` bytes of identifier.
@@ -42,8 +42,7 @@ class MeterBus(ConnectionConfig):
     def link(self) -> OctetLink:
         """Return the line, not yet open."""
 
-    @model_validator(mode="after")
-    def _meters_can_be_asked(self) -> Self:
+    def __post_init__(self) -> None:
         for device in self.devices:
             for name, series in (load_template(device.model).model.every_series() | device.extra_series).items():
                 change = device.overrides.get(name)
@@ -54,13 +53,13 @@ class MeterBus(ConnectionConfig):
                     self.check_request(device.address, request)
                 except FrameError as error:
                     raise ValueError(f"device {device.id}: {error}") from error
-        return self
 
 
+@settings
 class MeterSerialLine(MeterBus, SerialLine):
     """The serial line as both standards have it from the factory: 2400 baud, even parity."""
 
-    baud_rate: Annotated[int, Field(ge=300, le=4_000_000)] = 2_400
+    baud_rate: int = setting(default=2_400, ge=300, le=4_000_000)
     parity: Parity = Parity.EVEN
 
     def link(self) -> OctetLink:
@@ -74,11 +73,12 @@ class MeterSerialLine(MeterBus, SerialLine):
         )
 
 
+@settings
 class MeterHost(MeterBus):
     """A serial server in transparent mode; there is no port that all of them use."""
 
-    host: Annotated[str, Field(min_length=1)]
-    port: Annotated[int, Field(ge=1, le=65_535)]
+    host: str = setting(min_length=1)
+    port: int = setting(ge=1, le=65_535)
 
     @property
     def address(self) -> str:

@@ -21,7 +21,7 @@ from agent.meter_search import find_meters
 from agent.models import load_template
 from agent.plausibility import checks
 from agent.readout import read_device
-from agent.scan import Fit, Tell, candidate, described, on_each
+from agent.scan import Fit, Tell, candidate, on_each
 
 MeterProtocol = Literal["dlt645", "cjt188"]
 
@@ -67,11 +67,17 @@ def chosen(protocol: MeterProtocol, models: Sequence[str] | None) -> tuple[str, 
 async def scan_lines(connections: Iterable[Mapping[str, Any]], models: Sequence[str], tell: Tell) -> list[LineFound]:
     """Look for all meters on all ``connections``; these and the errors are as `agent.scan.scan` has them."""
     clock = SystemClock()
-    return await on_each(connections, lambda settings, share: _scan_line(settings, models, clock, share), tell)
+
+    async def look(settings: ConnectionConfig, described: dict[str, Any], share: Tell) -> LineFound:
+        return await _scan_line(settings, described, models, clock, share)
+
+    return await on_each(connections, look, tell)
 
 
-async def _scan_line(settings: ConnectionConfig, models: Sequence[str], clock: Clock, tell: Tell) -> LineFound:
-    line = LineFound(settings.address, described(settings))
+async def _scan_line(
+    settings: ConnectionConfig, described: dict[str, Any], models: Sequence[str], clock: Clock, tell: Tell
+) -> LineFound:
+    line = LineFound(settings.address, described)
     link = cast("Dlt645Connection | Cjt188Connection", drivers.connect(settings, clock))
     try:
         line.opened = await link.open()

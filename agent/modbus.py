@@ -13,9 +13,8 @@ import struct
 import termios
 import time
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Self
+from typing import Any
 
-from pydantic import Field, model_validator
 from pymodbus.client.base import ModbusBaseClient
 from pymodbus.exceptions import ConnectionException, ModbusException, ModbusIOException
 from pymodbus.framer import FramerSocket
@@ -32,6 +31,7 @@ from agent.config import ConnectionConfig, Duration
 from agent.drivers import Reading
 from agent.errors import ForbiddenRequestError
 from agent.models import load_template
+from agent.setting import setting, settings
 from wire.frame import STATUS_CONNECTION, STATUS_MALFORMED, STATUS_OK, STATUS_TIMEOUT
 
 _MAXIMUM_EXCEPTION_CODE = 127
@@ -49,29 +49,29 @@ log = logging.getLogger(__name__)
 logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)
 
 
+@settings
 class ModbusLine(ConnectionConfig):
     """The fields of every Modbus connection.
 
     ``pause_after_connect`` and ``pause_between_requests`` are for devices and converters that need time to themselves.
     """
 
-    pause_after_connect: Annotated[Duration, Field(le=60_000)] | None = None
-    pause_between_requests: Annotated[Duration, Field(le=60_000)] | None = None
+    pause_after_connect: Duration | None = setting(default=None, le=60_000)
+    pause_between_requests: Duration | None = setting(default=None, le=60_000)
 
-    @model_validator(mode="after")
-    def _values_stand_in_registers(self) -> Self:
+    def __post_init__(self) -> None:
         for device in self.devices:
             for name, series in (load_template(device.model).model.series | device.extra_series).items():
                 if not series.function:
                     raise ValueError(f"device {device.id}: {name} of {device.model} does not stand in registers")
-        return self
 
 
+@settings
 class ModbusHost(ModbusLine):
     """The fields of Modbus over a network."""
 
-    host: Annotated[str, Field(min_length=1)]
-    port: Annotated[int, Field(ge=1, le=65_535)] = 502
+    host: str = setting(min_length=1)
+    port: int = setting(default=502, ge=1, le=65_535)
 
     @property
     def address(self) -> str:

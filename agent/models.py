@@ -8,19 +8,19 @@ show: see `agent.json_schema`.
 from __future__ import annotations
 
 import hashlib
-from abc import abstractmethod
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from typing import Annotated, Any, Literal, Self
-
-from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
+from typing import Annotated, Any, Literal
 
 from agent.errors import ModelError
+from agent.setting import Checked, FileSettings, Kind, Within, Written, setting, settings
 from wire.answer import request_of_entry
-from wire.document import DocumentModel, parse_document, suggestion
+from wire.errors import suggestion
 from wire.limits import MAXIMUM_ANSWER_BYTES, MAXIMUM_DECIMAL_BYTES, MAXIMUM_REGISTERS, MAXIMUM_REQUEST_BYTES
 from wire.node import valid_node_id
 from wire.topics import valid_identifier
@@ -39,7 +39,24 @@ def _octets(value: Any) -> Any:
         raise ValueError("write bytes as pairs of hexadecimal digits, such as 11 00 00 01 00") from error
 
 
-Octets = Annotated[bytes, BeforeValidator(_octets)]
+Octets = Annotated[bytes, Written(_octets)]
+
+
+def _names(value: dict[str, Any]) -> dict[str, Any]:
+    for name in value:
+        if not valid_identifier(name):
+            raise ValueError(f"the name '{name}' must be of a-z, 0-9, '-' and '_'")
+    return value
+
+
+Names = Checked(_names)
+"""Beside a mapping: its keys are names of series."""
+
+
+def _quantity(value: str) -> str:
+    if not valid_identifier(value):
+        raise ValueError("must be of a-z, 0-9, '-' and '_'")
+    return value
 
 
 class Side(StrEnum):
@@ -69,20 +86,21 @@ class Confidence(StrEnum):
     """One source only: compare with the meter's display before relying on it."""
 
 
-class Limits(DocumentModel):
+@settings
+class Limits(FileSettings):
     """What a device can take in one request."""
 
-    maximum_registers: Annotated[
-        int, Field(ge=1, le=MAXIMUM_REGISTERS, description="Registers in one request at most, 1 to 125.")
-    ] = MAXIMUM_REGISTERS
-    maximum_gap: Annotated[
-        int,
-        Field(ge=0, le=MAXIMUM_REGISTERS, description="Unused registers that may be read along to save a request."),
-    ] = 0
-    even_addresses: Annotated[bool, Field(description="Start address and count of a request must be even.")] = False
+    maximum_registers: int = setting(
+        default=MAXIMUM_REGISTERS, ge=1, le=MAXIMUM_REGISTERS, description="Registers in one request at most, 1 to 125."
+    )
+    maximum_gap: int = setting(
+        default=0, ge=0, le=MAXIMUM_REGISTERS, description="Unused registers that may be read along to save a request."
+    )
+    even_addresses: bool = setting(default=False, description="Start address and count of a request must be even.")
 
 
-class SeriesModel(DocumentModel):
+@settings
+class SeriesModel(FileSettings):
     """One value of a device.
 
     ``address`` is the 0-based protocol address (what the request carries). The value is ``raw * scale + offset`` in
@@ -91,76 +109,63 @@ class SeriesModel(DocumentModel):
     ``ratio`` is applied only when the device states values on the secondary side.
     """
 
-    quantity: Annotated[str, Field(description="What is measured, such as active_energy_import or voltage.")]
-    unit: Annotated[
-        str, Field(description="Unit of the value after scale and offset: kWh, kW, V, piece ...; 1 = none.")
-    ]
-    kind: Annotated[
-        SeriesKind,
-        Field(description="counter: only rises (energy, pieces); gauge: moves freely (power); state: a code."),
-    ]
-    function: Annotated[
-        Literal[0, 1, 2, 3, 4],
-        Field(description="Modbus function code: 1 coils, 2 discrete inputs, 3 holding registers, 4 input registers."),
-    ] = 0
-    address: Annotated[
-        int, Field(ge=0, le=0xFFFF, description="0-based protocol address, as it stands in the request.")
-    ] = 0
-    request: Annotated[
-        Octets,
-        Field(
-            description="Meters asked for data by identifier (DL/T 645, CJ/T 188): control code and identifier as they "
-            "travel, hexadecimal."
-        ),
-    ] = b""
-    start: Annotated[
-        int, Field(ge=0, lt=MAXIMUM_ANSWER_BYTES, description="First byte of the value in the answer, 0 the first.")
-    ] = 0
-    length: Annotated[
-        int,
-        Field(ge=0, le=MAXIMUM_ANSWER_BYTES, description="Bytes of the value in the answer; registers of a string."),
-    ] = 0
-    bit: Annotated[int, Field(ge=0, le=15, description="Of type bit in a register: which, 0 = least significant.")] = 0
-    node: Annotated[
-        str, Field(description="OPC UA: NodeId of the value, such as ns=2;s=Line.Power; its type is variant.")
-    ] = ""
-    type: Annotated[WordType, Field(description="Type of the raw value.")]
-    order: Annotated[
-        WordOrder, Field(description="Order of bytes: ABCD high word first, CDAB low word first; BADC, DCBA swapped.")
-    ] = WordOrder.ABCD
-    scale: Annotated[float, Field(description="value = raw * scale + offset, in the unit.")] = 1.0
-    offset: Annotated[float, Field(description="value = raw * scale + offset, in the unit.")] = 0.0
-    invalid: Annotated[
-        tuple[Annotated[int, Field(ge=0)], ...],
-        Field(description="Bit patterns that mean 'not available', as unsigned integers."),
-    ] = ()
-    modulus: Annotated[
-        float | None, Field(gt=0, description="Raw count at which a counter starts again from zero.")
-    ] = None
-    maximum_rate: Annotated[
-        float | None,
-        Field(gt=0, description="Units an hour: a counter that rises faster is not believed. Default: by the rating."),
-    ] = None
-    ratio: Annotated[Ratio, Field(description="Transformer ratios a value of the secondary side is multiplied by.")] = (
-        Ratio.NONE
+    quantity: Annotated[str, Checked(_quantity)] = setting(
+        description="What is measured, such as active_energy_import or voltage."
+    )
+    unit: str = setting(description="Unit of the value after scale and offset: kWh, kW, V, piece ...; 1 = none.")
+    kind: SeriesKind = setting(
+        description="counter: only rises (energy, pieces); gauge: moves freely (power); state: a code."
+    )
+    function: Literal[0, 1, 2, 3, 4] = setting(
+        default=0,
+        description="Modbus function code: 1 coils, 2 discrete inputs, 3 holding registers, 4 input registers.",
+    )
+    address: int = setting(
+        default=0, ge=0, le=0xFFFF, description="0-based protocol address, as it stands in the request."
+    )
+    request: Octets = setting(
+        default=b"",
+        description="Meters asked for data by identifier (DL/T 645, CJ/T 188): control code and identifier as they "
+        "travel, hexadecimal.",
+    )
+    start: int = setting(
+        default=0, ge=0, lt=MAXIMUM_ANSWER_BYTES, description="First byte of the value in the answer, 0 the first."
+    )
+    length: int = setting(
+        default=0, ge=0, le=MAXIMUM_ANSWER_BYTES, description="Bytes of the value in the answer; registers of a string."
+    )
+    bit: int = setting(default=0, ge=0, le=15, description="Of type bit in a register: which, 0 = least significant.")
+    node: str = setting(
+        default="", description="OPC UA: NodeId of the value, such as ns=2;s=Line.Power; its type is variant."
+    )
+    type: WordType = setting(description="Type of the raw value.")
+    order: WordOrder = setting(
+        default=WordOrder.ABCD,
+        description="Order of bytes: ABCD high word first, CDAB low word first; BADC, DCBA swapped.",
+    )
+    scale: float = setting(default=1.0, description="value = raw * scale + offset, in the unit.")
+    offset: float = setting(default=0.0, description="value = raw * scale + offset, in the unit.")
+    invalid: tuple[Annotated[int, Within(ge=0)], ...] = setting(
+        default=(), description="Bit patterns that mean 'not available', as unsigned integers."
+    )
+    modulus: float | None = setting(
+        default=None, gt=0, description="Raw count at which a counter starts again from zero."
+    )
+    maximum_rate: float | None = setting(
+        default=None,
+        gt=0,
+        description="Units an hour: a counter that rises faster is not believed. Default: by the rating.",
+    )
+    ratio: Ratio = setting(
+        default=Ratio.NONE, description="Transformer ratios a value of the secondary side is multiplied by."
     )
 
-    @model_validator(mode="before")
     @classmethod
-    def _nodes_bring_their_type(cls, value: Any) -> Any:
-        if isinstance(value, dict) and value.get("node"):
-            return {"type": WordType.VARIANT} | value
-        return value
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Callable[[Any], Any]) -> Any:
+        """Tell pydantic; called by it."""
+        return Written(_series_as_written).__get_pydantic_core_schema__(source, handler)
 
-    @field_validator("quantity")
-    @classmethod
-    def _quantity_is_identifier(cls, value: str) -> str:
-        if not valid_identifier(value):
-            raise ValueError("must be of a-z, 0-9, '-' and '_'")
-        return value
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def __post_init__(self) -> None:
         if self.scale == 0:
             raise ValueError("scale must not be 0")
         if self.modulus is not None and self.kind != "counter":
@@ -178,15 +183,12 @@ class SeriesModel(DocumentModel):
             bits = 16 * self.words
         if any(pattern >> bits for pattern in self.invalid):
             raise ValueError(f"an invalid pattern has more than the {bits} bits of {self.type}")
-        return self
 
     def _check_registers(self) -> None:
         if not self.function:
             raise ValueError(
                 "says neither function and address (Modbus) nor request and length nor node: where is the value?"
             )
-        if "address" not in self.model_fields_set:
-            raise ValueError("has a function but no address; add it")
         if self.type is WordType.STRING:
             if not 1 <= self.length <= MAXIMUM_REGISTERS:
                 raise ValueError(f"length says how many registers the text takes, 1 to {MAXIMUM_REGISTERS}")
@@ -249,35 +251,45 @@ class SeriesModel(DocumentModel):
         return scaled(raw, self.scale, self.offset)
 
 
-class Provenance(DocumentModel):
+def _series_as_written(value: Any) -> Any:
+    """Nodes bring their type; an address that was forgotten is not register 0."""
+    if not isinstance(value, dict):
+        return value
+    if value.get("function") and "address" not in value:
+        raise ValueError("has a function but no address; add it")
+    return {"type": WordType.VARIANT} | value if value.get("node") else value
+
+
+@settings
+class Provenance(FileSettings):
     """Where the facts of a model were read."""
 
-    document: Annotated[str, Field(description="Document and page, or the source that was read.")]
-    note: Annotated[str, Field(description="What it says, and where it is not clear.")] = ""
+    document: str = setting(description="Document and page, or the source that was read.")
+    note: str = setting(default="", description="What it says, and where it is not clear.")
 
 
-class Tariff(DocumentModel):
+@settings
+class Tariff(FileSettings):
     """How the energy registers of a meter with several tariffs are to be read."""
 
-    rule: Annotated[str, Field(description="In words: which registers are totals, which are parts.")]
-    sums: Annotated[
-        dict[str, tuple[str, ...]],
-        Field(
-            description="Totals that the meter has no register for: name of the total, and the series it is made of."
-        ),
-    ] = Field(default_factory=dict)
+    rule: str = setting(description="In words: which registers are totals, which are parts.")
+    sums: dict[str, tuple[str, ...]] = setting(
+        default_factory=dict,
+        description="Totals that the meter has no register for: name of the total, and the series it is made of.",
+    )
 
 
-class Rating(DocumentModel):
+@settings
+class Rating(FileSettings):
     """What a meter can measure at most at its own terminals: nothing makes its energy counters rise faster.
 
     Behind transformers the bound is multiplied by their ratios, as the gateway file states them.
     """
 
-    current: Annotated[float, Field(gt=0, description="Largest current of a phase at the terminals, A.")]
-    voltage: Annotated[float, Field(gt=0, description="Largest voltage between phase and neutral at the terminals, V.")]
-    phases: Annotated[Literal[1, 3], Field(description="Number of phases.")] = 3
-    reason: Annotated[str, Field(description="Why nothing larger is possible.")]
+    current: float = setting(gt=0, description="Largest current of a phase at the terminals, A.")
+    voltage: float = setting(gt=0, description="Largest voltage between phase and neutral at the terminals, V.")
+    phases: Literal[1, 3] = setting(default=3, description="Number of phases.")
+    reason: str = setting(description="Why nothing larger is possible.")
 
     @property
     def power(self) -> float:
@@ -285,90 +297,115 @@ class Rating(DocumentModel):
         return self.phases * self.current * self.voltage / 1000
 
 
-class WatchedRegister(DocumentModel):
+@settings
+class WatchedRegister(FileSettings):
     """A setting of the meter that changes the meaning of its values: read after start and then daily."""
 
-    function: Annotated[Literal[3, 4], Field(description="Modbus function code.")] = 3
-    address: Annotated[int, Field(ge=0, le=0xFFFF, description="0-based protocol address.")]
-    type: Annotated[WordType, Field(description="Type of the raw value.")] = WordType.UINT16
-    order: Annotated[WordOrder, Field(description="Order of bytes.")] = WordOrder.ABCD
-    scale: Annotated[float, Field(description="setting = raw * scale.")] = 1.0
-    meaning: Annotated[str, Field(description="What the values mean.")] = ""
+    function: Literal[3, 4] = setting(default=3, description="Modbus function code.")
+    address: int = setting(ge=0, le=0xFFFF, description="0-based protocol address.")
+    type: WordType = setting(default=WordType.UINT16, description="Type of the raw value.")
+    order: WordOrder = setting(default=WordOrder.ABCD, description="Order of bytes.")
+    scale: float = setting(default=1.0, description="setting = raw * scale.")
+    meaning: str = setting(default="", description="What the values mean.")
 
     def as_series(self, name: str) -> SeriesModel:
         """Return the register as a series of codes, so that its words have a meaning on record."""
-        place = {"function": self.function, "address": self.address, "type": self.type, "order": self.order}
-        return SeriesModel.model_validate(place | {"quantity": name, "unit": "1", "kind": "state", "scale": self.scale})
+        return SeriesModel(
+            quantity=name,
+            unit="1",
+            kind="state",
+            function=self.function,
+            address=self.address,
+            type=self.type,
+            order=self.order,
+            scale=self.scale,
+        )
 
 
-class Ratios(DocumentModel):
+@settings
+class Ratios(FileSettings):
     """Where a meter keeps the ratios of its transformers."""
 
-    ct: Annotated[WatchedRegister | None, Field(description="Current transformer ratio.")] = None
-    pt: Annotated[WatchedRegister | None, Field(description="Voltage transformer ratio.")] = None
+    ct: WatchedRegister | None = setting(default=None, description="Current transformer ratio.")
+    pt: WatchedRegister | None = setting(default=None, description="Voltage transformer ratio.")
 
 
-class StoredValue(DocumentModel):
+@settings
+class StoredValue(FileSettings):
     """One value of a stored reading; where it stands is said by the classes below."""
 
-    quantity: Annotated[str, Field(description="What is measured.")]
-    unit: Annotated[str, Field(description="Unit of the value after scale.")]
-    kind: Annotated[SeriesKind, Field(description="gauge for measured values, state for codes such as dates.")] = (
-        "gauge"
+    quantity: str = setting(description="What is measured.")
+    unit: str = setting(description="Unit of the value after scale.")
+    kind: SeriesKind = setting(default="gauge", description="gauge for measured values, state for codes such as dates.")
+    type: WordType = setting(description="Type of the raw value.")
+    order: WordOrder = setting(default=WordOrder.ABCD, description="Order of bytes.")
+    scale: float = setting(default=1.0, description="value = raw * scale, in the unit.")
+    invalid: tuple[int, ...] = setting(default=(), description="Bit patterns that mean 'nothing stored'.")
+    ratio: Ratio = setting(
+        default=Ratio.NONE, description="Transformer ratios the value is multiplied by, whatever the side of the meter."
     )
-    type: Annotated[WordType, Field(description="Type of the raw value.")]
-    order: Annotated[WordOrder, Field(description="Order of bytes.")] = WordOrder.ABCD
-    scale: Annotated[float, Field(description="value = raw * scale, in the unit.")] = 1.0
-    invalid: Annotated[tuple[int, ...], Field(description="Bit patterns that mean 'nothing stored'.")] = ()
-    ratio: Annotated[
-        Ratio, Field(description="Transformer ratios the value is multiplied by, whatever the side of the meter.")
-    ] = Ratio.NONE
+
+    def at(self, **place: Any) -> SeriesModel:
+        """Return the value as a series that stands at ``place``, the fields of a series that say where."""
+        return SeriesModel(
+            quantity=self.quantity,
+            unit=self.unit,
+            kind=self.kind,
+            type=self.type,
+            order=self.order,
+            scale=self.scale,
+            invalid=self.invalid,
+            ratio=self.ratio,
+            **place,
+        )
 
 
+@settings
 class StoredInRegisters(StoredValue):
     """A value in the registers of an entry; ``position`` is the register inside its block."""
 
-    position: Annotated[int, Field(ge=0, lt=MAXIMUM_REGISTERS, description="First register, 0 = start of the block.")]
+    position: int = setting(ge=0, lt=MAXIMUM_REGISTERS, description="First register, 0 = start of the block.")
 
 
+@settings
 class StoredInAnswer(StoredValue):
     """A value in the answer to a request; ``request`` is that of entry 1."""
 
-    request: Annotated[Octets, Field(description="Control code and identifier of entry 1, as they travel.")]
-    start: Annotated[
-        int, Field(ge=0, lt=MAXIMUM_ANSWER_BYTES, description="First byte of the value in the answer, 0 the first.")
-    ] = 0
-    length: Annotated[int, Field(ge=1, le=MAXIMUM_ANSWER_BYTES, description="Bytes of the value in the answer.")]
+    request: Octets = setting(description="Control code and identifier of entry 1, as they travel.")
+    start: int = setting(
+        default=0, ge=0, lt=MAXIMUM_ANSWER_BYTES, description="First byte of the value in the answer, 0 the first."
+    )
+    length: int = setting(ge=1, le=MAXIMUM_ANSWER_BYTES, description="Bytes of the value in the answer.")
 
 
-class StoredReadings(DocumentModel):
+@settings
+class StoredReadings(FileSettings, ABC):
     """Readings that a meter froze by itself: equal entries, entry 1 the newest; recorded whole."""
 
-    period: Annotated[Literal["day", "month"], Field(description="How often the meter freezes a reading.")]
-    entries: Annotated[int, Field(ge=1, le=1024, description="How many entries the meter keeps.")]
+    period: Literal["day", "month"] = setting(description="How often the meter freezes a reading.")
+    entries: int = setting(ge=1, le=1024, description="How many entries the meter keeps.")
 
     @abstractmethod
     def as_series(self, name: str) -> dict[str, SeriesModel]:
         """Return the series of entry 1, each under ``name`` and its own name."""
 
 
+@settings
 class StoredRegisters(StoredReadings):
     """Blocks of registers, entry n at address + (n - 1) * stride; ``series`` says what is known of their layout."""
 
-    function: Annotated[Literal[3, 4], Field(description="Modbus function code.")] = 3
-    address: Annotated[int, Field(ge=0, le=0xFFFF, description="Address of entry 1, the newest.")]
-    stride: Annotated[int, Field(ge=1, description="Registers from one entry to the next older one.")]
-    registers: Annotated[int, Field(ge=1, le=MAXIMUM_REGISTERS, description="Registers of one entry.")]
-    series: Annotated[dict[str, StoredInRegisters], Field(description="What is known of the registers of an entry.")]
+    function: Literal[3, 4] = setting(default=3, description="Modbus function code.")
+    address: int = setting(ge=0, le=0xFFFF, description="Address of entry 1, the newest.")
+    stride: int = setting(ge=1, description="Registers from one entry to the next older one.")
+    registers: int = setting(ge=1, le=MAXIMUM_REGISTERS, description="Registers of one entry.")
+    series: dict[str, StoredInRegisters] = setting(description="What is known of the registers of an entry.")
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def __post_init__(self) -> None:
         if self.address_of(self.entries) + self.registers > 0x10000:
             raise ValueError(f"entry {self.entries} lies behind the last register")
         for name, one in self.series.items():
             if one.position + one.type.words > self.registers:
                 raise ValueError(f"{name} does not end inside the {self.registers} registers of an entry")
-        return self
 
     def address_of(self, entry: int) -> int:
         """Return the address of ``entry``, 1 the newest."""
@@ -377,35 +414,28 @@ class StoredRegisters(StoredReadings):
     def as_series(self, name: str) -> dict[str, SeriesModel]:
         """Return the series of entry 1, each under ``name`` and its own name."""
         return {
-            f"{name}_{key}": SeriesModel.model_validate(
-                one.model_dump(exclude={"position"})
-                | {"function": self.function, "address": self.address + one.position}
-            )
+            f"{name}_{key}": one.at(function=self.function, address=self.address + one.position)
             for key, one in self.series.items()
         }
 
 
+@settings
 class StoredAnswers(StoredReadings):
     """Answers of a meter that is asked by identifier, one byte of which counts the entries."""
 
-    entry_byte: Annotated[
-        int,
-        Field(
-            ge=1,
-            lt=MAXIMUM_REQUEST_BYTES,
-            description="Which byte of a request, 0 the control code, is higher by 1 for each older entry.",
-        ),
-    ]
-    series: Annotated[dict[str, StoredInAnswer], Field(min_length=1, description="The values of an entry.")]
+    entry_byte: int = setting(
+        ge=1,
+        lt=MAXIMUM_REQUEST_BYTES,
+        description="Which byte of a request, 0 the control code, is higher by 1 for each older entry.",
+    )
+    series: dict[str, StoredInAnswer] = setting(min_length=1, description="The values of an entry.")
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def __post_init__(self) -> None:
         for name, one in self.series.items():
             if self.entry_byte >= len(one.request):
                 raise ValueError(f"{name}: the request has no byte {self.entry_byte}")
             if one.request[self.entry_byte] + self.entries > 0x100:
                 raise ValueError(f"{name}: byte {self.entry_byte} of the request cannot count {self.entries} entries")
-        return self
 
     def requests_of(self, entry: int) -> dict[bytes, tuple[tuple[int, int], ...]]:
         """Return what ``entry``, 1 the newest, is asked for by, each with start and length of the values in it."""
@@ -417,37 +447,34 @@ class StoredAnswers(StoredReadings):
 
     def as_series(self, name: str) -> dict[str, SeriesModel]:
         """Return the series of entry 1, each under ``name`` and its own name."""
-        return {f"{name}_{key}": SeriesModel.model_validate(one.model_dump()) for key, one in self.series.items()}
+        return {
+            f"{name}_{key}": one.at(request=one.request, start=one.start, length=one.length)
+            for key, one in self.series.items()
+        }
 
 
-def _way_of_storing(value: Any) -> str:
-    answers = "entry_byte" in value if isinstance(value, dict) else isinstance(value, StoredAnswers)
-    return "answers" if answers else "registers"
+def _way_of_storing(written: dict[str, Any]) -> type[StoredReadings]:
+    return StoredAnswers if "entry_byte" in written else StoredRegisters
 
 
-AnyStoredReadings = Annotated[
-    Annotated[StoredRegisters, Tag("registers")] | Annotated[StoredAnswers, Tag("answers")],
-    Discriminator(_way_of_storing),
-]
+AnyStoredReadings = Annotated[StoredRegisters | StoredAnswers, Kind(_way_of_storing)]
 
 
-class GoldenVector(DocumentModel):
+@settings
+class GoldenVector(FileSettings):
     """Raw words of one series and the value they must give; ``null`` = not available."""
 
-    series: Annotated[str, Field(description="Name of a series, setting (ct_ratio ...) or stored value (daily_...).")]
-    words: Annotated[
-        tuple[Annotated[int, Field(ge=0, le=0xFFFF)], ...],
-        Field(description="Registers in the order in which they were read."),
-    ] = ()
-    answer: Annotated[Octets, Field(description="The whole answer, behind the identifier, hexadecimal.")] = b""
-    raw: Annotated[float | None, Field(description="The value of a node, as the server sends it.")] = None
-    value: Annotated[float | None, Field(description="The value in the unit, without transformer ratios.")]
+    series: str = setting(description="Name of a series, setting (ct_ratio ...) or stored value (daily_...).")
+    words: tuple[Annotated[int, Within(ge=0, le=0xFFFF)], ...] = setting(
+        default=(), description="Registers in the order in which they were read."
+    )
+    answer: Octets = setting(default=b"", description="The whole answer, behind the identifier, hexadecimal.")
+    raw: float | None = setting(default=None, description="The value of a node, as the server sends it.")
+    value: float | None = setting(description="The value in the unit, without transformer ratios.")
 
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
+    def __post_init__(self) -> None:
         if bool(self.words) + bool(self.answer) + (self.raw is not None) != 1:
             raise ValueError("give either words (of registers), an answer (of a request) or raw (of a node)")
-        return self
 
     def decoded(self, series: SeriesModel) -> float | int | None:
         """Return what ``series`` makes of the raw words, bytes or value."""
@@ -456,44 +483,36 @@ class GoldenVector(DocumentModel):
         return series.decode_answer(self.answer) if series.request else series.decode(self.words)
 
 
-class DeviceModel(DocumentModel):
+@settings
+class DeviceModel(FileSettings):
     """A kind of device."""
 
-    model: Annotated[str, Field(description="Name of the model: the name of its file without .yaml.")]
-    title: Annotated[str, Field(description="Maker and product, for people.")]
-    provenance: Annotated[tuple[Provenance, ...], Field(min_length=1, description="Where the facts were read.")]
-    confidence: Annotated[
-        Confidence,
-        Field(description="A: the maker's document was read. B: two independent sources agree. C: one source only."),
-    ]
-    side: Annotated[
-        Side, Field(description="primary: values contain the transformer ratios; secondary: they are multiplied here.")
-    ]
-    tariff: Annotated[Tariff | None, Field(description="How tariff registers are added up.")] = None
-    rating: Annotated[Rating | None, Field(description="Bounds the rate of every energy counter.")] = None
-    limits: Annotated[Limits, Field(description="What the device takes in one request.")] = Limits()
-    ratios: Annotated[Ratios, Field(description="Ratio registers, read daily; a change is an event.")] = Ratios()
-    settings: Annotated[
-        dict[str, WatchedRegister],
-        Field(description="Other settings that change the meaning of values, read daily; a change is an event."),
-    ] = Field(default_factory=dict)
-    series: Annotated[dict[str, SeriesModel], Field(min_length=1, description="The values that are polled, by name.")]
-    history: Annotated[
-        dict[str, AnyStoredReadings],
-        Field(description="Readings the meter froze by itself, by name (daily, monthly)."),
-    ] = Field(default_factory=dict)
-    golden: Annotated[tuple[GoldenVector, ...], Field(min_length=1, description="Raw words and what they must give.")]
+    model: str = setting(description="Name of the model: the name of its file without .yaml.")
+    title: str = setting(description="Maker and product, for people.")
+    provenance: tuple[Provenance, ...] = setting(min_length=1, description="Where the facts were read.")
+    confidence: Confidence = setting(
+        description="A: the maker's document was read. B: two independent sources agree. C: one source only."
+    )
+    side: Side = setting(
+        description="primary: values contain the transformer ratios; secondary: they are multiplied here."
+    )
+    tariff: Tariff | None = setting(default=None, description="How tariff registers are added up.")
+    rating: Rating | None = setting(default=None, description="Bounds the rate of every energy counter.")
+    limits: Limits = setting(default=Limits(), description="What the device takes in one request.")
+    ratios: Ratios = setting(default=Ratios(), description="Ratio registers, read daily; a change is an event.")
+    settings: Annotated[dict[str, WatchedRegister], Names] = setting(
+        default_factory=dict,
+        description="Other settings that change the meaning of values, read daily; a change is an event.",
+    )
+    series: Annotated[dict[str, SeriesModel], Names] = setting(
+        min_length=1, description="The values that are polled, by name."
+    )
+    history: Annotated[dict[str, AnyStoredReadings], Names] = setting(
+        default_factory=dict, description="Readings the meter froze by itself, by name (daily, monthly)."
+    )
+    golden: tuple[GoldenVector, ...] = setting(min_length=1, description="Raw words and what they must give.")
 
-    @field_validator("series", "settings", "history")
-    @classmethod
-    def _names_are_identifiers(cls, value: dict[str, Any]) -> dict[str, Any]:
-        for name in value:
-            if not valid_identifier(name):
-                raise ValueError(f"the name '{name}' must be of a-z, 0-9, '-' and '_'")
-        return value
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def __post_init__(self) -> None:
         names = [*self.series, *self.watched(), *(name for one in self.stored().values() for name in one)]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"{', '.join(twice)}: two series, settings or stored values have this name")
@@ -511,7 +530,6 @@ class DeviceModel(DocumentModel):
         for name, stored in self.history.items():
             if isinstance(stored, StoredRegisters) and stored.registers > self.limits.maximum_registers:
                 raise ValueError(f"history.{name}: an entry has more registers than a request may have")
-        return self
 
     def watched(self) -> dict[str, SeriesModel]:
         """Return the registers that are read daily as series: ``ct_ratio``, ``pt_ratio``, and the settings by name."""
@@ -545,9 +563,26 @@ def model_names() -> tuple[str, ...]:
     return tuple(sorted(_name(entry) for entry in _folder().iterdir() if entry.name.endswith(".yaml")))
 
 
-@cache
 def load_template(name: str) -> Template:
-    """Load the device model ``name``; raise `ModelError` when there is none, `DocumentError` when its file is wrong."""
+    """Return the device model ``name``: as it is held, otherwise read from its file.
+
+    Raises `ModelError` when there is none, `DocumentError` when its file is wrong.
+    """
+    return _held.get(name) or _read_template(name)
+
+
+def hold_templates(templates: Mapping[str, Template]) -> None:
+    """Use these device models, which were read elsewhere, from now on."""
+    _held.update(templates)
+
+
+_held: dict[str, Template] = {}
+
+
+@cache
+def _read_template(name: str) -> Template:
+    from wire.document import parse_document  # noqa: PLC0415 - a running agent holds its models
+
     if name not in model_names():
         raise ModelError(f"no device model '{name}'{suggestion(name, list(model_names()))}")
     data = template_file(name).read_bytes()
@@ -561,12 +596,6 @@ def load_template(name: str) -> Template:
 def template_file(name: str) -> Traversable:
     """Return the file that the device model ``name`` is read from, whether there is one or not."""
     return _folder() / f"{name}.yaml"
-
-
-def forget_templates() -> None:
-    """Read device models anew when they are asked for again: their files may have changed."""
-    model_names.cache_clear()
-    load_template.cache_clear()
 
 
 def _folder() -> Traversable:

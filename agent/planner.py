@@ -7,7 +7,7 @@ greedy left-to-right merge, which is optimal for intervals on a line when only t
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from agent.errors import PlanError
@@ -75,7 +75,7 @@ def split_at_gaps(block: Block, limits: Limits) -> tuple[Block, ...]:
 
     For a device that answers a bridged block with an exception because it does not have the registers in the gap.
     """
-    return plan(block.values, limits.model_copy(update={"maximum_gap": 0}))
+    return plan(block.values, replace(limits, maximum_gap=0))
 
 
 def _plan_one_function(values: list[Value], limits: Limits, seams: list[int]) -> list[Block]:

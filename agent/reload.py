@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from agent.config import GatewayConfig, load_config
-from agent.connections import plans
-from agent.description import describe
+from agent.config import GatewayConfig
 from agent.errors import ConfigurationError
-from agent.models import forget_templates, template_file
+from agent.models import template_file
+from agent.reading import read_apart
 
 WATCH_SECONDS = 2.0
 """How often the files are looked at. What changed is read when it stood still that long: nothing half-written is."""
@@ -39,13 +38,10 @@ class ConfigurationFile:
         before then stays in force, and the files are not called changed until they are once more.
         """
         self._read = self._seen = self._signature()
-        forget_templates()
-        config = load_config(self._path)
+        config = read_apart(self._path)
         for name in _FIXED:
             if getattr(config, name) != getattr(self._config, name):
                 raise ConfigurationError(f"{self._path}: {name}: cannot change while the agent runs; restart the agent")
-        describe(config)
-        list(plans(config))
         self._config = config
         self._paths = _paths(self._path, config)
         # The gateway file counts as it was before it was read: a change since then is one that nobody has seen.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar, cast
 
 from agent import drivers
@@ -22,9 +22,11 @@ from agent.devices import status_text
 from agent.drivers import Connection
 from agent.errors import ConfigurationError
 from agent.models import DeviceModel, load_template, model_names
+from agent.plain_data import to_plain
 from agent.planner import Value, plan
 from agent.plausibility import FREQUENCIES, Check, Outcome, checks, plausible_voltage
 from agent.readout import DeviceReadout, read_device
+from wire.document import validated
 from wire.frame import STATUS_CONNECTION, STATUS_OK, STATUS_TIMEOUT
 
 MAXIMUM_HOSTS = 4096
@@ -117,15 +119,26 @@ async def scan(
     A connection is described as in a gateway file, without id and devices; raises pydantic's `ValidationError` for one
     that is wrong. Those that do not open are in the result, too.
     """
-    clock = SystemClock()
-    return await on_each(connections, lambda settings, share: _scan_bus(settings, units, models, clock, share), tell)
+
+    async def look(settings: ConnectionConfig, described: dict[str, Any], share: Tell) -> BusFound:
+        found = BusFound(settings.address, described)
+        await _scan_bus(found, settings, units, models, share)
+        return found
+
+    return await on_each(connections, look, tell)
 
 
 async def on_each(
-    connections: Iterable[Mapping[str, Any]], look: Callable[[ConnectionConfig, Tell], Awaitable[R]], tell: Tell
+    connections: Iterable[Mapping[str, Any]],
+    look: Callable[[ConnectionConfig, dict[str, Any], Tell], Awaitable[R]],
+    tell: Tell,
 ) -> list[R]:
-    """Return what ``look`` finds on each of the ``connections``, as `scan` takes them, in their order."""
-    settings = [_settings(one) for one in connections]
+    """Return what ``look`` finds on each of the ``connections``, as `scan` takes them, in their order.
+
+    It is given the connection, and what of it was described.
+    """
+    given = list(connections)
+    settings = [_settings(one) for one in given]
     limit = asyncio.Semaphore(HOSTS_AT_A_TIME)
     shares = [0.0] * len(settings)
 
@@ -135,37 +148,33 @@ async def on_each(
             tell(sum(shares) / len(shares), remark)
 
         async with limit:
-            found = await look(settings[index], share)
+            described = {name: to_plain(getattr(settings[index], name)) for name in given[index]}
+            found = await look(settings[index], described, share)
         share(1.0, settings[index].address)
         return found
 
     return list(await asyncio.gather(*(one(index) for index in range(len(settings)))))
 
 
-def described(settings: ConnectionConfig) -> dict[str, Any]:
-    """Return ``settings`` as they stand in a gateway file, without id and devices."""
-    return settings.model_dump(mode="json", exclude={"id", "devices"}, exclude_unset=True)
-
-
 def candidate(settings: ConnectionConfig, model: str, **place: Any) -> DeviceReadout:
     """Return a device of ``model`` with the unit or address of ``place``, not yet read."""
-    device = DeviceConfig.model_validate({"id": "unit", "model": model, "interval": "10s", **place})
-    connection = settings.model_copy(update={"devices": (device,)})
+    device = validated(DeviceConfig, {"id": "unit", "model": model, "interval": "10s", **place})
+    connection = replace(settings, devices=(device,))
     scanned: dict[str, Any] = {"gateway": "scan", "key_file": "none", "data_directory": "none", "connections": ()}
-    gateway = GatewayConfig.model_validate(scanned).model_copy(update={"connections": (connection,)})
+    gateway = replace(validated(GatewayConfig, scanned), connections=(connection,))
     (one,) = describe(gateway).devices
     return DeviceReadout(settings.address, device, one)
 
 
 def _settings(connection: Mapping[str, Any]) -> ConnectionConfig:
     described = {**connection, "id": "scan", "devices": ()}
-    return drivers.settings(connection["protocol"]).model_validate(described)
+    return validated(drivers.settings(connection["protocol"]), described)
 
 
 async def _scan_bus(
-    settings: ConnectionConfig, units: Sequence[int], models: Sequence[str], clock: Clock, tell: Tell
-) -> BusFound:
-    found = BusFound(settings.address, described(settings))
+    found: BusFound, settings: ConnectionConfig, units: Sequence[int], models: Sequence[str], tell: Tell
+) -> None:
+    clock = SystemClock()
     link = cast("Connection", drivers.connect(settings, clock))
     try:
         found.opened = await link.open()
@@ -178,7 +187,6 @@ async def _scan_bus(
                 found.units.append(UnitFound(unit, answer, await _fits(link, settings, unit, models, clock)))
     finally:
         link.close()
-    return found
 
 
 async def _answering(link: Connection, address: str, units: Sequence[int], tell: Tell) -> dict[int, str]:

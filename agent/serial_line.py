@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
-
-from pydantic import Field
+from typing import Literal
 
 from agent.config import ConnectionConfig
+from agent.setting import setting, settings
 
 
 class Parity(StrEnum):
@@ -18,11 +17,12 @@ class Parity(StrEnum):
     ODD = "odd"
 
 
+@settings
 class SerialLine(ConnectionConfig):
     """A connection over a serial port: ``/dev/ttyUSB0``, or a link in ``/dev/serial/by-id/`` that stays the same."""
 
-    serial_port: Annotated[str, Field(min_length=1)]
-    baud_rate: Annotated[int, Field(ge=300, le=4_000_000)] = 9_600
+    serial_port: str = setting(min_length=1)
+    baud_rate: int = setting(default=9_600, ge=300, le=4_000_000)
     data_bits: Literal[7, 8] = 8
     parity: Parity = Parity.NONE
     stop_bits: Literal[1, 2] = 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from agent.config import GatewayConfig, load_config, parse_config
 from agent.errors import ConfigurationError
 from agent.gateway_file import one_line
 from agent.models import SeriesModel
-from wire.document import read_document
+from wire.document import read_document, validated
 from wire.errors import DocumentError
 
 _LONGEST_NAME = 64
@@ -77,12 +78,12 @@ def _place(config: GatewayConfig, device: str) -> tuple[str | int, ...]:
 
 def _with_series(config: GatewayConfig, device: str, series: Mapping[str, Mapping[str, Any]]) -> GatewayConfig:
     """Return what the changed file must say: ``config`` and nothing else changed."""
-    models = {name: SeriesModel.model_validate(dict(one)) for name, one in series.items()}
+    models = {name: validated(SeriesModel, dict(one)) for name, one in series.items()}
     connections = []
     for connection in config.connections:
         devices = [
-            one.model_copy(update={"extra_series": one.extra_series | models}) if one.id == device else one
+            replace(one, extra_series=one.extra_series | models) if one.id == device else one
             for one in connection.devices
         ]
-        connections.append(connection.model_copy(update={"devices": tuple(devices)}))
-    return config.model_copy(update={"connections": tuple(connections)})
+        connections.append(replace(connection, devices=tuple(devices)))
+    return replace(config, connections=tuple(connections))

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from agent.errors import ConfigurationError, NotRunningError
-from wire.document import read_document
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +91,8 @@ def data_directory_of(path: Path) -> Path:
     It may be under repair while the agent goes on with what it read before. Raises `ConfigurationError` when the file
     cannot be read or names none, `DocumentError` when it is no YAML.
     """
+    from wire.document import read_document  # noqa: PLC0415 - for those who ask; the agent itself answers
+
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

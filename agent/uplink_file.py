@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from agent.config import GatewayConfig, UplinkConfig, load_config, parse_config
@@ -53,8 +53,13 @@ def add_uplink(path: Path, uplink: UplinkConfig) -> bool:
 def _lines(path: Path, uplink: UplinkConfig) -> list[str]:
     base = path.resolve().parent
     values = {key: getattr(uplink, key) for key in _KEYS}
-    written = {key: os.path.relpath(value, base) if isinstance(value, Path) else value for key, value in values.items()}
+    written = {key: _shown(value, base) if isinstance(value, Path) else value for key, value in values.items()}
     return [f"{'  ' if index else '- '}{key}: {one_line(value)}" for index, (key, value) in enumerate(written.items())]
+
+
+def _shown(file: Path, base: Path) -> str:
+    """``file`` as a gateway file in ``base`` names it: by a path from there only where it lies below."""
+    return str(file.relative_to(base) if file.is_relative_to(base) else file)
 
 
 def _same(changed: GatewayConfig, before: GatewayConfig, uplink: UplinkConfig) -> bool:
@@ -65,6 +70,5 @@ def _same(changed: GatewayConfig, before: GatewayConfig, uplink: UplinkConfig) -
         one is not None
         and all(getattr(one, key) == getattr(uplink, key) for key in _KEYS)
         and added == {other.id: other for other in before.all_uplinks}
-        and changed.model_copy(update={"uplink": None, "uplinks": ()})
-        == before.model_copy(update={"uplink": None, "uplinks": ()})
+        and replace(changed, uplink=None, uplinks=()) == replace(before, uplink=None, uplinks=())
     )

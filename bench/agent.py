@@ -3,7 +3,8 @@
 Ten Modbus TCP devices of 100 values each are read every second, by the agent and, at the same time, by a bare loop of
 asyncio and pymodbus that makes the same requests and drops the answers. The agent signs, spools, sends and is
 acknowledged by a real server. Devices, server and bare loop are processes of their own. Start-up is left out of the
-processor times. Then the agent is started once more, with an OPC UA server in place of the devices.
+processor times, and the process that reads the gateway file for the agent has ended when its memory is measured. Then
+the agent is started once more, with an OPC UA server in place of the devices.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import asyncio
 import json
 import tempfile
 import time
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -80,7 +81,7 @@ def _of_the_factory(rhythm: Rhythm) -> float:
                 config = parse_config(factory_gateway(installation, rhythm), "gateway.yaml", directory)
                 clock = DrivenClock(FACTORY_FROM_MS, timebase.show)
                 # It only records: nothing on the line changes what is signed.
-                offline = config.model_copy(update={"uplink": None})
+                offline = replace(config, uplink=None)
                 made = asyncio.run(run_agent(offline, clock, FACTORY_FROM_MS + FACTORY_MS))
             finally:
                 plant.stop()

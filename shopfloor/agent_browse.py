@@ -72,12 +72,12 @@ def _settings(config: GatewayConfig | None, options: argparse.Namespace) -> Sett
 
     from agent import drivers
     from agent.errors import ConfigurationError
-    from wire.document import suggestion
+    from wire.document import suggestion, validated
 
     if config is None:
         described = {"id": "browse", "protocol": "opc-ua", "url": options.endpoint, "security": "None", "devices": ()}
         try:
-            return cast("Settings", drivers.settings("opc-ua").model_validate(described))
+            return cast("Settings", validated(drivers.settings("opc-ua"), described))
         except ValidationError as error:
             raise ConfigurationError(f"{options.endpoint}: {error.errors()[0]['msg']}") from error
     servers = {one.id: one for one in config.connections if one.protocol == "opc-ua"}

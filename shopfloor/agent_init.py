@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping
+from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from pydantic import BaseModel
+from typing import Any
 
 _OUTPUT = Path("gateway.yaml")
 _ASKED_BEFORE = frozenset({"id", "protocol", "devices"})
@@ -143,11 +141,12 @@ class _Interview:
             ConnectionConfig, {}, "protocol", "Protocol (? lists them)", "modbus-tcp", choices=lambda: protocols
         )
         settings = drivers.settings(connection["protocol"])
-        for name, field in settings.model_fields.items():
-            if name in _ASKED_BEFORE or not (field.is_required() or name in _ASKED_WITH_DEFAULT):
+        for field in fields(settings):
+            name, required = field.name, field.default is MISSING and field.default_factory is MISSING
+            if name in _ASKED_BEFORE or not (required or name in _ASKED_WITH_DEFAULT):
                 continue
-            title = field.description or name.replace("_", " ").capitalize()
-            default = None if field.is_required() else str(field.default)
+            title = field.metadata.get("description") or name.replace("_", " ").capitalize()
+            default = None if required else str(field.default)
             known = connection | {"devices": ()}
             connection[name] = self._field(settings, known, name, title, default)
         devices = [self._device(settings, connection, [])]
@@ -156,7 +155,7 @@ class _Interview:
         return connection | {"devices": devices}
 
     def _device(
-        self, settings: type[BaseModel], connection: Mapping[str, Any], before: list[dict[str, Any]]
+        self, settings: type[Any], connection: Mapping[str, Any], before: list[dict[str, Any]]
     ) -> dict[str, Any]:
         from agent.config import DeviceConfig
         from agent.gateway_file import problems_of, wants_address, wants_ratios, wants_unit
@@ -190,7 +189,7 @@ class _Interview:
             self._names.discard(device["id"])
             print(f"  this device does not go: {'; '.join(problems)}")
 
-    def _name(self, model: type[BaseModel], title: str, default: str) -> str:
+    def _name(self, model: type[Any], title: str, default: str) -> str:
         while (name := str(self._field(model, {}, "id", title, default))) in self._names:
             print(f"  '{name}' is used already")
         self._names.add(name)
@@ -198,7 +197,7 @@ class _Interview:
 
     def _field(
         self,
-        model: type[BaseModel],
+        model: type[Any],
         known: Mapping[str, Any],
         name: str,
         title: str,

@@ -29,14 +29,14 @@ def _run(options: argparse.Namespace) -> int:
     import asyncio
     import logging
 
-    from agent.config import load_config
+    from agent.reading import Reading
     from shopfloor.logs import log_to_stderr
 
     log_to_stderr(options.log_format, logging.DEBUG if options.verbose else logging.INFO)
-    config = load_config(options.config)
-    # Imported only now, into the memory that reading the file has left: read afterwards, it would take as much again.
-    from agent.runtime import run_agent
+    with Reading(options.config) as reading:
+        from agent.runtime import run_agent  # while the file is read
 
+        config = reading.result()
     statistics = asyncio.run(run_agent(config, config_file=options.config, handle_signals=True))
     print(
         f"stopped: {statistics.records} records with {statistics.samples} reads made, chain at {statistics.last_seq}, "

@@ -1,20 +1,27 @@
 """YAML documents of both sides: one way to read them, one way to complain.
 
-Gateway files, device models, evidence plans and programmes are YAML 1.1 texts checked by pydantic models. Every problem
-of a document is reported at once, each with file, line and field, and an unknown key with the nearest known one.
+Gateway files, device models, evidence plans and programmes are YAML 1.1 texts checked by pydantic: as models, or as
+dataclasses that a process without pydantic can hold, too. Every problem of a document is reported at once, each with
+file, line and field, and an unknown key with the nearest known one.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
 from types import UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from wire.errors import DocumentError
+from wire.errors import suggestion as suggestion  # noqa: PLC0414 - told where problems are told
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 Location = tuple[str | int, ...]
 
@@ -25,7 +32,9 @@ class DocumentModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=False)
 
 
-M = TypeVar("M", bound=BaseModel)
+M = TypeVar("M")
+_UNKNOWN_KEY = frozenset({"extra_forbidden", "unexpected_keyword_argument"})
+"""What pydantic calls it in a model, and in a dataclass."""
 
 
 @dataclass(frozen=True)
@@ -106,10 +115,23 @@ def parse_document(model: type[M], text: str, source: str) -> M:
     return validate_document(model, document)
 
 
+@cache
+def adapter(model: Any) -> TypeAdapter[Any]:
+    """Return what checks data as ``model``, a pydantic model or a dataclass."""
+    return TypeAdapter(model)
+
+
+def validated(model: type[M], data: Any) -> M:
+    """Return ``data`` as a ``model``; raise pydantic's `ValidationError`."""
+    any_model: Any = model
+    checked: M = adapter(any_model).validate_python(data)
+    return checked
+
+
 def validate_document(model: type[M], document: Document) -> M:
     """Validate parsed data as ``model``; raise `DocumentError` naming every problem with its line."""
     try:
-        return model.model_validate(document.data)
+        return validated(model, document.data)
     except ValidationError as error:
         raise DocumentError(list(_problems(model, document, error))) from error
 
@@ -120,30 +142,62 @@ def problem(document: Document, location: Location, text: str) -> str:
     return f"{document.source}:{document.line_of(location)}: {field + ': ' if field else ''}{text}"
 
 
-def suggestion(word: str, known: list[str]) -> str:
-    """Return ``; did you mean 'x'?`` for the known word nearest to ``word``, else the list of known words."""
-    import difflib  # noqa: PLC0415 - only whoever mistypes a word needs it
-
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    if near:
-        return f"; did you mean '{near[0]}'?"
-    return f"; known are: {', '.join(sorted(known))}" if known else ""
-
-
-def _problems(model: type[BaseModel], document: Document, error: ValidationError) -> Iterator[str]:
-    for item in error.errors(include_url=False):
+def _problems(model: type[Any], document: Document, error: ValidationError) -> Iterator[str]:
+    found = error.errors(include_url=False)
+    for item in found:
         location = _in_document(document, item["loc"])
-        if item["type"] == "extra_forbidden":
+        if item["type"] == "union_tag_invalid":
+            tag, known = str(item["ctx"]["tag"]), _quoted(item["ctx"]["expected_tags"])
+            yield problem(document, (*location, _tag_key(item)), f"unknown '{tag}'{suggestion(tag, known)}")
+        elif item["type"] == "union_tag_not_found":
+            yield problem(document, (*location, _tag_key(item)), "is missing; add it")
+        elif _follows_from_others(item, found):
+            continue
+        elif item["type"] == "too_short":
+            given, needed = item["ctx"]["actual_length"], item["ctx"]["min_length"]
+            yield problem(document, location, f"has {given} entries; give at least {needed}")
+        elif item["type"] in _UNKNOWN_KEY:
             key = str(item["loc"][-1])
             known = _fields_at(model, item["loc"][:-1])
             yield problem(document, location, f"unknown key{suggestion(key, known)}")
         elif item["type"] == "missing":
             yield problem(document, location, "is missing; add it")
         else:
-            shown = item["input"]
+            shown = _written(document, location, item["input"])
             given = f" (given: {shown!r})" if isinstance(shown, str | int | float | bool) or shown is None else ""
             message = item["msg"].removeprefix("Value error, ")
+            if item["type"] == "dataclass_type":  # told as of a model
+                message = f"Input should be a valid dictionary or instance of {item['ctx']['class_name']}"
             yield problem(document, location, message[:1].lower() + message[1:] + given)
+
+
+def _tag_key(item: ErrorDetails) -> str:
+    """The key whose value says which of several models an entry is."""
+    return str(item["ctx"]["discriminator"]).strip("'")
+
+
+def _quoted(words: str) -> list[str]:
+    """The words of a list such as ``'mean', 'linear'``."""
+    return re.findall(r"'([^']*)'", words)
+
+
+def _follows_from_others(item: ErrorDetails, found: list[ErrorDetails]) -> bool:
+    """Whether a list is called too short only because entries of it, which are named themselves, could not be read."""
+    inside = len(item["loc"])
+    return item["type"] == "too_short" and any(
+        len(other["loc"]) > inside and other["loc"][:inside] == item["loc"] for other in found
+    )
+
+
+def _written(document: Document, location: Location, checked: Any) -> Any:
+    """What stands at ``location``: what was ``checked`` may be made of it already, as the seconds of a duration are."""
+    value = document.data
+    try:
+        for part in location:
+            value = value[part]
+    except (KeyError, IndexError, TypeError):
+        return checked
+    return value
 
 
 def _in_document(document: Document, loc: tuple[str | int, ...]) -> Location:
@@ -161,7 +215,7 @@ def _in_document(document: Document, loc: tuple[str | int, ...]) -> Location:
     return location
 
 
-def _fields_at(model: type[BaseModel], loc: tuple[str | int, ...]) -> list[str]:
+def _fields_at(model: type[Any], loc: tuple[str | int, ...]) -> list[str]:
     """Return the keys (aliases first) that the model at ``loc`` knows, following lists, mappings and unions."""
     candidates: list[Any] = [model]
     for part in loc:
@@ -171,11 +225,11 @@ def _fields_at(model: type[BaseModel], loc: tuple[str | int, ...]) -> list[str]:
         if following:
             candidates = following
     models = {m for candidate in candidates for m in _models(candidate)}
-    return sorted({field.alias or name for m in models for name, field in m.model_fields.items()})
+    return sorted({alias or name for m in models for name, alias, _ in _fields(m)})
 
 
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+def _models(annotation: Any) -> Iterator[type[Any]]:
+    if isinstance(annotation, type) and (issubclass(annotation, BaseModel) or is_dataclass(annotation)):
         yield annotation
         for narrower in annotation.__subclasses__():  # may stand where the model is called for
             yield from _models(narrower)
@@ -186,11 +240,22 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
         yield from _models(annotation.__origin__)
 
 
+def _fields(model: type[Any]) -> Iterator[tuple[str, str | None, Any]]:
+    """Yield name, alias and annotation of every field of a model."""
+    if issubclass(model, BaseModel):
+        for name, field in model.model_fields.items():
+            yield name, field.alias, field.annotation
+    else:
+        annotations = get_type_hints(model, include_extras=True)
+        for one in fields(model):
+            yield one.name, None, annotations[one.name]
+
+
 def _step(annotation: Any, part: str | int) -> Iterator[Any]:
     for m in _models(annotation):
-        for name, field in m.model_fields.items():
-            if part in (name, field.alias):
-                yield field.annotation
+        for name, alias, of_field in _fields(m):
+            if part in (name, alias):
+                yield of_field
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin in (list, tuple) and arguments and isinstance(part, int):
         yield arguments[0]

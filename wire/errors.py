@@ -68,3 +68,13 @@ def fault_text(error: OSError | UnicodeDecodeError) -> str:
     if isinstance(error, UnicodeDecodeError):
         return f"it is not UTF-8 (byte {error.start}); save it as UTF-8"
     return error.strerror or str(error)
+
+
+def suggestion(word: str, known: list[str]) -> str:
+    """Return ``; did you mean 'x'?`` for the known word nearest to ``word``, else the list of known words."""
+    import difflib  # noqa: PLC0415 - only whoever mistypes a word needs it
+
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    if near:
+        return f"; did you mean '{near[0]}'?"
+    return f"; known are: {', '.join(sorted(known))}" if known else ""

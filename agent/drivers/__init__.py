@@ -1,9 +1,9 @@
 """Field protocols, one file each: ``modbus_tcp.py`` serves ``protocol: modbus-tcp``.
 
 A driver module has a class ``Settings``, an `agent.config.ConnectionConfig` with the fields that say where the devices
-are, and a function ``connect(settings, clock) -> Connection``. It knows requests and answers; schedules, back-off and
-records are not its business. A protocol whose devices send by themselves has ``collect`` instead, with the arguments of
-`collect` here. What several protocols share lives outside this folder.
+are, written as in `agent.setting`, and a function ``connect(settings, clock) -> Connection``. It knows requests and
+answers; schedules, back-off and records are not its business. A protocol whose devices send by themselves has
+``collect`` instead, with the arguments of `collect` here. What several protocols share lives outside this folder.
 """
 
 from __future__ import annotations

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Self
-
-from pydantic import model_validator
 from pymodbus.client import AsyncModbusSerialClient
 
 from agent.clock import Clock
 from agent.modbus import Guard, ModbusConnection, ModbusLine
 from agent.serial_line import SerialLine
+from agent.setting import settings
 
 _SILENT_CHARACTERS = 3.5
 _LEAST_SILENCE_SECONDS = 0.00175
 _LAST_UNIT = 247
 
 
+@settings
 class Settings(ModbusLine, SerialLine):
     """A serial line; ``local_echo`` is for two-wire adapters that hear what they send."""
 
     local_echo: bool = False
 
-    @model_validator(mode="after")
-    def _units_can_answer(self) -> Self:
+    def __post_init__(self) -> None:
+        super().__post_init__()
         for device in self.devices:
             if not 1 <= device.unit <= _LAST_UNIT:
                 raise ValueError(f"device {device.id}: on a serial line units are 1 to {_LAST_UNIT}")
-        return self
 
     @property
     def silence_seconds(self) -> float:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import ssl
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Self
 
-from pydantic import Field, model_validator
 from pymodbus.client import AsyncModbusTcpClient
 
 from agent.clock import Clock
 from agent.errors import ConfigurationError
 from agent.modbus import Guard, ModbusConnection, ModbusHost
+from agent.setting import setting, settings
 
 
+@settings
 class Settings(ModbusHost):
     """A Modbus server with a certificate that ``ca_file`` vouches for.
 
@@ -22,23 +22,16 @@ class Settings(ModbusHost):
     are the gateway's own, for servers that ask for them. All files are PEM.
     """
 
-    port: Annotated[int, Field(ge=1, le=65_535)] = 802
+    port: int = setting(default=802, ge=1, le=65_535)
     ca_file: Path
     server_name: str | None = None
     certificate_file: Path | None = None
     private_key_file: Path | None = None
 
-    @model_validator(mode="after")
-    def _certificate_has_key(self) -> Self:
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if (self.certificate_file is None) != (self.private_key_file is None):
             raise ValueError("certificate_file and private_key_file belong together; give both or none")
-        return self
-
-    def placed_in(self, directory: Path) -> Self:
-        """Return the settings with the files relative to ``directory``."""
-        files = {"ca_file": self.ca_file, "certificate_file": self.certificate_file}
-        files["private_key_file"] = self.private_key_file
-        return self.model_copy(update={name: directory / path for name, path in files.items() if path is not None})
 
 
 def connect(settings: Settings, clock: Clock) -> ModbusConnection:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import urlsplit
-
-from pydantic import Field, field_validator, model_validator
 
 from agent.clock import Clock
 from agent.config import ConnectionConfig, Duration
+from agent.setting import Checked, setting, settings
 
 if TYPE_CHECKING:
     from agent.opc_ua.reader import OpcUaReader
@@ -31,6 +30,18 @@ class Security(StrEnum):
     AES256 = "Aes256_Sha256_RsaPss"
 
 
+def _server_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme != "opc.tcp" or not parts.hostname or parts.username is not None:
+        raise ValueError("write opc.tcp://host:port/path; user name and password are keys of their own")
+    try:
+        _ = parts.port
+    except ValueError as error:
+        raise ValueError("the port must be a number from 1 to 65535") from error
+    return value if parts.port is not None else parts._replace(netloc=f"{parts.netloc}:4840").geturl()
+
+
+@settings
 class Settings(ConnectionConfig):
     """One OPC UA server.
 
@@ -39,49 +50,32 @@ class Settings(ConnectionConfig):
     stopped to send.
     """
 
-    url: Annotated[str, Field(description="Address of the server: opc.tcp://host:port/path.")]
-    security: Annotated[Security, Field(description="Security policy that the server offers.")] = (
-        Security.BASIC256SHA256
+    url: Annotated[str, Checked(_server_url)] = setting(description="Address of the server: opc.tcp://host:port/path.")
+    security: Security = setting(default=Security.BASIC256SHA256, description="Security policy that the server offers.")
+    mode: Literal["Sign", "SignAndEncrypt"] = setting(
+        default="SignAndEncrypt", description="What is done to every message, unless security is None."
     )
-    mode: Annotated[
-        Literal["Sign", "SignAndEncrypt"], Field(description="What is done to every message, unless security is None.")
-    ] = "SignAndEncrypt"
-    certificates: Annotated[
-        Path, Field(description="Folder of the agent's certificate and of the servers that it trusts.")
-    ] = Path("opc-ua")
-    username: Annotated[str | None, Field(description="Log in with this user name.")] = None
-    password: Annotated[str | None, Field(repr=False, description="The password of the user name.")] = None
-    user_certificate_file: Annotated[Path | None, Field(description="Log in with this certificate (DER or PEM).")] = (
-        None
+    certificates: Path = setting(
+        default=Path("opc-ua"), description="Folder of the agent's certificate and of the servers that it trusts."
     )
-    user_key_file: Annotated[Path | None, Field(description="The RSA key of the user certificate, PEM.")] = None
-    reading: Annotated[
-        Literal["subscription", "polling"], Field(description="Let the server send changes, or ask for the values.")
-    ] = "subscription"
-    sampling: Annotated[
-        Duration, Field(ge=10, le=3_600_000, description="How often the server looks for a change of a value.")
-    ] = 1_000
-    publishing: Annotated[
-        Duration, Field(ge=50, le=60_000, description="How often the server sends what has changed.")
-    ] = 1_000
-    queue: Annotated[
-        int, Field(ge=1, le=10_000, description="Changes of one node that the server keeps until it sends them.")
-    ] = 100
+    username: str | None = setting(default=None, description="Log in with this user name.")
+    password: str | None = setting(default=None, repr=False, description="The password of the user name.")
+    user_certificate_file: Path | None = setting(default=None, description="Log in with this certificate (DER or PEM).")
+    user_key_file: Path | None = setting(default=None, description="The RSA key of the user certificate, PEM.")
+    reading: Literal["subscription", "polling"] = setting(
+        default="subscription", description="Let the server send changes, or ask for the values."
+    )
+    sampling: Duration = setting(
+        default=1_000, ge=10, le=3_600_000, description="How often the server looks for a change of a value."
+    )
+    publishing: Duration = setting(
+        default=1_000, ge=50, le=60_000, description="How often the server sends what has changed."
+    )
+    queue: int = setting(
+        default=100, ge=1, le=10_000, description="Changes of one node that the server keeps until it sends them."
+    )
 
-    @field_validator("url")
-    @classmethod
-    def _url_is_opc_tcp(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme != "opc.tcp" or not parts.hostname or parts.username is not None:
-            raise ValueError("write opc.tcp://host:port/path; user name and password are keys of their own")
-        try:
-            _ = parts.port
-        except ValueError as error:
-            raise ValueError("the port must be a number from 1 to 65535") from error
-        return value if parts.port is not None else parts._replace(netloc=f"{parts.netloc}:4840").geturl()
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def __post_init__(self) -> None:
         if (self.user_certificate_file is None) != (self.user_key_file is None):
             raise ValueError("user_certificate_file and user_key_file belong together; give both or none")
         if self.username is not None and self.user_certificate_file is not None:
@@ -92,7 +86,6 @@ class Settings(ConnectionConfig):
             for name, series in device.effective_series().items():
                 if not series.node:
                     raise ValueError(f"device {device.id}: {name} of {device.model} names no node")
-        return self
 
     @property
     def address(self) -> str:
@@ -103,12 +96,6 @@ class Settings(ConnectionConfig):
     def sends_every_ms(self) -> int | None:
         """How often the server looks for changes, when there is a subscription."""
         return self.sampling if self.reading == "subscription" else None
-
-    def placed_in(self, directory: Path) -> Self:
-        """Return the settings with the files relative to ``directory``."""
-        files = {"certificates": self.certificates, "user_key_file": self.user_key_file}
-        files["user_certificate_file"] = self.user_certificate_file
-        return self.model_copy(update={name: directory / path for name, path in files.items() if path is not None})
 
 
 def collect(settings: Settings, devices: list[PolledDevice], recorder: Recorder, clock: Clock) -> OpcUaReader:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -106,5 +107,5 @@ def test_limits_of_one_device_override_those_of_its_model() -> None:
 def test_a_subset_of_series_needs_fewer_requests() -> None:
     config = load_config(ROOT / "gateway_configs" / "example.yaml")
     meter = next(device for _, device in config.devices() if device.id == "meter-1")
-    every = meter.model_copy(update={"series": None})
+    every = replace(meter, series=None)
     assert sum(b.count for b in requests_of(meter)) < sum(b.count for b in requests_of(every))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -76,7 +77,7 @@ def test_a_meter_says_how_its_tariffs_add_up_and_what_bounds_its_counters(name: 
     assert model.tariff is not None
     assert model.rating is not None
     assert model.confidence in Confidence
-    stated = DeviceConfig(id="m", model=name, interval="10s", ct_ratio=60, pt_ratio=1)
+    stated = DeviceConfig(id="m", model=name, interval=10_000, ct_ratio=60, pt_ratio=1)
     for key, series in model.series.items():
         if series.kind == "counter":
             assert series.unit in ENERGY_UNITS, f"{name} {key}"
@@ -168,7 +169,7 @@ def test_wrong_template_history_can_be_corrected_because_words_and_template_hash
     kept words."""
     wrong = load_template("acrel-adl400").model.series["active_energy"]
     words = (0x0001, 0xE240)
-    corrected = wrong.model_copy(update={"scale": 0.01})
+    corrected = replace(wrong, scale=0.01)
     assert (wrong.decode(words), corrected.decode(words)) == (pytest.approx(12345.6), pytest.approx(1234.56))
 
 
@@ -232,5 +233,5 @@ def test_a_faulty_model_is_refused_with_the_reason(change: tuple[str, str], mess
 def test_secondary_side_values_are_multiplied_by_the_ratios_that_concern_them(ratio: Ratio, factor: float) -> None:
     model = parse_document(DeviceModel, MODEL, "model.yaml")
     assert (model.side, model.series["energy"].ratio) == (Side.SECONDARY, Ratio.CT_PT)
-    device = DeviceConfig(id="m", model="acrel-adl400", interval="10s", ct_ratio=40, pt_ratio=100)
+    device = DeviceConfig(id="m", model="acrel-adl400", interval=10_000, ct_ratio=40, pt_ratio=100)
     assert transformer_factor(device, ratio) == factor

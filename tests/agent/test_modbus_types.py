@@ -16,6 +16,7 @@ from agent.models import SeriesModel
 from agent.runtime import run_agent
 from agent.spool import Spool
 from wire.descriptor import Descriptor
+from wire.document import validated
 from wire.record import open_record
 from wire.words import WordType, decode_text, decode_words
 
@@ -98,4 +99,4 @@ def test_bits_decimals_and_texts_are_read_and_decoded(tmp_path: Path) -> None:
 )
 def test_a_place_that_does_not_fit_the_type_is_explained(fields: dict[str, object], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
-        SeriesModel.model_validate({"quantity": "q", "unit": "1", "kind": "state", "address": 0} | fields)
+        validated(SeriesModel, {"quantity": "q", "unit": "1", "kind": "state", "address": 0} | fields)

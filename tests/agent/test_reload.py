@@ -180,11 +180,13 @@ def test_a_faulty_file_changes_nothing_and_is_told(tmp_path: Path, modbus_site: 
 def test_a_device_model_that_changes_is_a_new_descriptor(
     tmp_path: Path, modbus_site: Any, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, models = tmp_path / "gateway.yaml", tmp_path / "models"
-    models.mkdir()
+    path, models = tmp_path / "gateway.yaml", tmp_path / "gateway_configs" / "devices"
+    models.mkdir(parents=True)
     text = template_file("acrel-adl400").read_text()
     (models / "acrel-adl400.yaml").write_text(text)
+    (models.parent / "__init__.py").touch()
     monkeypatch.setattr("agent.models._folder", lambda: models)
+    monkeypatch.syspath_prepend(tmp_path)  # for the process that reads the files
 
     async def run() -> None:
         async with modbus_site({1: dict(REGISTERS)}) as site:

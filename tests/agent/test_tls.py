@@ -26,6 +26,7 @@ from agent.errors import ConfigurationError
 from agent.journal import Journal, JournalThread
 from agent.tls import client_context
 from agent.uplink import Uplink
+from wire.document import validated
 from wire.event import Event
 from wire.keys import SigningKey
 
@@ -95,10 +96,8 @@ class SecureSite:
     port: int
 
     def config(self, receiver: Any, **further: Any) -> UplinkConfig:
-        further = {"ca_file": self.authority.path} | further
-        return UplinkConfig(
-            url=f"mqtts://127.0.0.1:{self.port}", server_key=receiver.key.public.text, version="3.1.1", **further
-        )
+        broker = {"url": f"mqtts://127.0.0.1:{self.port}", "version": "3.1.1", "ca_file": self.authority.path}
+        return validated(UplinkConfig, broker | {"server_key": receiver.key.public.text} | further)
 
 
 def _free_port() -> int:

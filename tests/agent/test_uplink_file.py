@@ -56,6 +56,16 @@ def test_it_is_added_where_it_belongs(tmp_path: Path, text: str) -> None:
     assert path.read_text(encoding="utf-8") == written
 
 
+def test_files_elsewhere_are_named_by_their_full_path(tmp_path: Path) -> None:
+    """A service has its gateway file in /etc and its data in /var/lib."""
+    path = tmp_path / "etc" / "gateway.yaml"
+    path.parent.mkdir()
+    path.write_text(HEAD + TAIL, encoding="utf-8")
+    assert add_uplink(path, uplink(tmp_path))
+    assert uplink(tmp_path) in load_config(path).all_uplinks
+    assert f"ca_file: {tmp_path}/d/enrolment/city/authority.pem" in path.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -157,7 +157,7 @@ def test_a_slow_line_is_not_given_more_than_its_pace(
     """A minute's worth at first, 1,200 bytes: the rest has to wait its turn, however much is there."""
 
     async def run() -> None:
-        slow = config("city", receiver.port, receiver.key.public.text, bytes_a_second="20B")
+        slow = config("city", receiver.port, receiver.key.public.text, bytes_a_second=20)
         async with sending(tmp_path / "spool", gateway_key, slow) as (journal, uplinks):
             await make(journal, uplinks, 100)
             await until(lambda: receiver.seq >= 3)

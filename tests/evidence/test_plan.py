@@ -55,6 +55,21 @@ def test_every_expected_problem_has_its_plan() -> None:
     assert sorted(EXPECTED) == sorted(path.name for path in (PLANS / "invalid").glob("*.yaml"))
 
 
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("energy_intensty", "15: kpis[0].kind: unknown 'energy_intensty'; did you mean 'energy_intensity'?"),
+        ("overall", "15: kpis[0].kind: unknown 'overall'; known are: adjusted_saving, allocation_efficiency, "),
+    ],
+)
+def test_a_mistyped_kind_is_the_only_complaint(retrofit_text: str, kind: str, said: str) -> None:
+    lines = retrofit_text.replace("kind: energy_intensity", f"kind: {kind}").splitlines()
+    with pytest.raises(DocumentError) as caught:
+        load_plan("\n".join(lines[:15]), "plan.yaml")
+    (problem,) = caught.value.problems
+    assert problem.startswith(f"plan.yaml:{said}")
+
+
 def test_all_problems_of_a_plan_are_named_at_once(retrofit_text: str) -> None:
     text = retrofit_text.replace("output: output", "output: outptu").replace("variables: [output", "variables: [ouput")
     with pytest.raises(PlanError) as caught:

@@ -25,6 +25,7 @@ from agent.config import SparkplugConfig
 from agent.newest import NewestReads, RegisterRead
 from agent.sparkplug_session import HostState, SessionNumbers, SparkplugSessions
 from wire.descriptor import Descriptor, Device, Series
+from wire.document import validated
 from wire.words import WordOrder, WordType
 
 Until = Callable[..., Awaitable[None]]
@@ -41,7 +42,7 @@ def read(value: int, device: int = 0) -> RegisterRead:
 async def publishing(
     directory: Path, newest: NewestReads, port: int, **further: Any
 ) -> AsyncIterator[SparkplugSessions]:
-    config = SparkplugConfig(url=f"mqtt://127.0.0.1:{port}", group_id="plant-3", interval="100ms", **further)
+    config = SparkplugConfig(url=f"mqtt://127.0.0.1:{port}", group_id="plant-3", interval=100, **further)
     clock = itertools.count(1_000)
     sessions = SparkplugSessions(config, "gw-01", directory, newest, lambda: next(clock), last_reconnect_ms=1_000)
     task = asyncio.create_task(sessions.run())
@@ -265,7 +266,8 @@ def test_who_the_broker_is_and_who_the_gateway(
 ) -> None:
     async def run() -> None:
         url = f"mqtts://127.0.0.1:{guarded_broker.port}"
-        config = SparkplugConfig(url=url, group_id="plant-3", version="3.1.1", **given).placed_in(tmp_path)
+        broker = {"url": url, "group_id": "plant-3", "version": "3.1.1", **given}
+        config = validated(SparkplugConfig, broker).placed_in(tmp_path)
         sessions = SparkplugSessions(config, "gw-01", tmp_path, NewestReads(DESCRIPTOR), lambda: 1)
         task = asyncio.create_task(sessions.run())
         await until(lambda: sessions.born or sessions.fault not in (None, "not connected yet"))

@@ -9,7 +9,7 @@ ONLY   ?=
 # Most tests wait for a server or a time-out of their own: twice as many at once as there are cores.
 JOBS   ?= $(shell echo $$((2 * $$(nproc))))
 
-.PHONY: setup demo test lint bench soak browser cluster faults registry clean
+.PHONY: setup demo test lint bench soak browser cluster faults hosts registry clean
 
 setup: $(STAMP)
 
@@ -37,6 +37,9 @@ cluster: setup
 
 faults: setup
 	$(BIN)/python -m bench.faults $(ARGS)
+
+hosts: setup
+	$(BIN)/python -m pytest -q -m hosts $(ARGS)
 
 registry: setup
 	$(BIN)/python -m pytest -q -m registry $(ARGS)

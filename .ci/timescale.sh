@@ -13,22 +13,13 @@ suite=trixie
 version=17
 
 [ $# -eq 2 ] || { sed -n '2,6s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+. "$(dirname "$0")/debian_root.sh"
 action=$1
 mkdir -p "$2"
 cache=$(cd "$2" && pwd)
 root=$cache/$suite
 data=/var/lib/postgresql/shopfloor
 binaries=/usr/lib/postgresql/$version/bin
-
-apt_setting() {
-    apt-config shell value "$1" | sed -n "s/^value='\(.*\)'$/\1/p"
-}
-
-# The first http(s) source of this machine that offers Debian's main archive, not its security or third-party ones.
-mirror() {
-    apt-get indextargets --format '$(REPO_URI) $(SUITE)' 'Created-By: Packages' 'Origin: Debian' 'Component: main' 2>/dev/null |
-        awk '$1 ~ /^https?:/ && $2 !~ /security|updates|backports/ { sub("/$", "", $1); print $1; exit }'
-}
 
 as_postgres() {
     exec chroot "$root" setpriv --reuid postgres --regid postgres --init-groups env LC_ALL=C.UTF-8 "$@"
@@ -39,32 +30,8 @@ running() {
         [ "$(readlink "/proc/$pid/cwd" 2>/dev/null)" = "$root$data" ]
 }
 
-# What an interrupted build left; debootstrap mounts /proc in it.
-release() {
-    umount "$root.unfinished/proc" "$root.unfinished/sys" 2>/dev/null || true
-    rm -rf --one-file-system "$root.unfinished"
-}
-
 build() {
-    if ! command -v debootstrap >/dev/null; then
-        apt-get update -q >&2
-        DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends debootstrap >&2
-    fi
-    from=$(mirror)
-    if [ -z "$from" ]; then
-        apt-get update -q >&2
-        from=$(mirror)
-    fi
-    [ -n "$from" ] || { echo "no Debian mirror found in this machine's apt configuration" >&2; exit 3; }
-
-    proxy=$(apt_setting Acquire::http::Proxy)
-    [ -z "$proxy" ] || export http_proxy="$proxy"
-    proxy=$(apt_setting Acquire::https::Proxy)
-    [ -z "$proxy" ] || export https_proxy="$proxy"
-
-    release
-    debootstrap --force-check-gpg --variant=minbase "$suite" "$root.unfinished" "$from" >"$cache/build.log" 2>&1 ||
-        { tail -n 20 "$cache/build.log" >&2; exit 3; }
+    fresh_root "$root" "$cache/build.log" "$suite"
     # No service may start while packages are installed.
     printf '#!/bin/sh\nexit 101\n' >"$root.unfinished/usr/sbin/policy-rc.d"
     chmod +x "$root.unfinished/usr/sbin/policy-rc.d"
@@ -78,8 +45,7 @@ build() {
 	apt-get clean
 COMMANDS
         { tail -n 20 "$cache/build.log" >&2; exit 3; }
-    umount "$root.unfinished/proc" "$root.unfinished/sys" 2>/dev/null || true
-    mv "$root.unfinished" "$root"
+    keep_root "$root"
 }
 
 free_port() {

@@ -1,14 +1,17 @@
 """Makes an archive that installs the agent on another machine without internet: wheels, an install script, services.
 
 The wheels are chosen by pip for the other machine's platform and Python, from the package index that pip is configured
-with. Needs pip, and for an installation from source the build backend; a gateway never needs this module.
+with; a package that has none there, but needs no compiled code, is built from its source. Needs pip, and for an
+installation from source the build backend; a gateway never needs this module.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -34,6 +37,9 @@ PLATFORMS: dict[str, tuple[str, ...]] = {
 
 MUSL_PLATFORMS = ("musllinux_1_2", "musllinux_1_1", "linux")
 """What a machine with the musl C library runs (OpenWrt, Alpine), by the tags of PEP 656."""
+
+_WITHOUT_COMPILER = {"PYYAML_FORCE_LIBYAML": "0"}
+"""What tells the sources of packages to leave out compiled code that they can do without."""
 
 _SERVICES = ("systemd/shopfloor-agent.service", "openwrt/shopfloor-agent.init")
 
@@ -142,17 +148,39 @@ def _rebuild(installed: Distribution, directory: Path) -> Path:
 
 
 def _download(target: Target, own: Path, wheels: Path) -> None:
-    wanted = f"{own}[agent]"
+    download = ["download", "--quiet", "--find-links", str(wheels), "--dest", str(wheels)]
+    download += [*target.pip_options(), f"{own}[agent]"]
     try:
-        _pip("download", "--quiet", "--find-links", str(wheels), "--dest", str(wheels), *target.pip_options(), wanted)
+        _pip(*download)
     except PackError as error:
         missing = [name for name in _needed() if not _has_wheel(name, target)]
         if not missing:
             raise
-        raise PackError(
-            f"no wheel for {target.name}: {', '.join(missing)}. Another Python may have one (--python), or build it on "
-            "such a machine (pip wheel) and add it with PIP_FIND_LINKS=DIRECTORY"
-        ) from error
+        impossible = [name for name in missing if not _build_pure(name, wheels)]
+        if impossible:
+            raise PackError(
+                f"no wheel for {target.name}, and none without compiled code can be built: {', '.join(impossible)}. "
+                "Another Python may have one (--python), or build it on such a machine (pip wheel) and add it with "
+                "PIP_FIND_LINKS=DIRECTORY"
+            ) from error
+        _pip(*download)
+
+
+def _build_pure(name: str, wheels: Path) -> bool:
+    """Put a wheel of ``name`` that any machine can use into ``wheels``, built from its source; tell whether it exists.
+
+    pip's cache may hold one that was built for this machine alone.
+    """
+    build = ["wheel", "--quiet", "--no-cache-dir", "--no-deps", "--no-binary", name]
+    with tempfile.TemporaryDirectory() as directory:
+        try:
+            _pip(*build, "--wheel-dir", directory, name)
+        except PackError:
+            return False
+        pure = list(Path(directory).glob("*-none-any.whl"))
+        for wheel in pure:
+            shutil.copy(wheel, wheels)
+        return bool(pure)
 
 
 def _needed() -> Iterator[str]:
@@ -194,7 +222,8 @@ def _has_wheel(name: str, target: Target) -> bool:
 
 def _pip(*arguments: str) -> None:
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = os.environ | _WITHOUT_COMPILER
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         told = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
         raise PackError(f"pip {arguments[0]} failed: {'; '.join(told) or f'exit code {done.returncode}'}")

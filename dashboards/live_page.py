@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from threading import Lock
 from typing import Any
 
-from dashboards.figures import NO_VALUE, duration, iso_time, number, unit_text, zone_text
+from dashboards.figures import duration, iso_time, unit_text, zone_text
 from dashboards.language import Catalogue
+from evidence.figures import NO_VALUE, number
 from store.database import Pool, transaction
 from store.gateways import gateways, successors
-from store.incidents import incident_count
+from store.incidents import open_incidents
 from store.latest import read_latest
 from store.quarantine import quarantine_count
 from store.records import RecordCounts, counts, freshness
@@ -73,7 +74,7 @@ class LiveBoard:
                         "head_seq": 0 if state is None else state.head_seq,
                         "records": 0 if count is None else count.records,
                         "samples": 0 if count is None else count.samples,
-                        "incidents": incident_count(connection, gateway.id),
+                        "incidents": open_incidents(connection, gateway.id),
                     }
                 )
             values = [
@@ -93,7 +94,7 @@ class LiveBoard:
                 "gateways": board,
                 "values": values,
                 "quarantined": quarantine_count(connection),
-                "incidents": incident_count(connection),
+                "incidents": open_incidents(connection),
             }
 
     def _count(self, connection: Any, now_ms: int) -> dict[str, RecordCounts]:

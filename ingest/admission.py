@@ -21,11 +21,12 @@ from evidence.intervals import MARGIN_MS
 from ingest.authentication import Arrival
 from ingest.clock_window import ClockWindow, utc_days
 from ingest.readings import Interpreter, NewestReadings, Reading
+from store.clocks import GatewayClock
 from store.records import ChainHead
 from wire.descriptor import Descriptor
 from wire.event import Event, Gap
 from wire.limits import MAXIMUM_SEQUENCE
-from wire.record import ZERO_HASH, Record
+from wire.record import ZERO_HASH, Payload, Record
 
 LINKS_AT_ONCE = 256
 """How many stored records are read at once when the head moves over them."""
@@ -133,6 +134,8 @@ class Decision:
     latest: list[Reading] = field(default_factory=list)
     interpreters: dict[bytes, Interpreter] = field(default_factory=dict)
     """Interpreters of the descriptors in this batch, by record hash."""
+    clock: GatewayClock | None = None
+    """What the newest of its new records says of the gateway's clock; None without a new record."""
 
 
 def decide(gateway: str, arrivals: Sequence[Arrival], history: History) -> Decision:
@@ -142,11 +145,20 @@ def decide(gateway: str, arrivals: Sequence[Arrival], history: History) -> Decis
     fresh = _sort_out(decision, arrivals, stored, history)
     gaps = _declared_gaps(decision, fresh, history)
     unknown = _interpret(decision, fresh, history)
+    if decision.records:
+        newest = decision.records[-1]
+        decision.clock = clock_of(newest.arrival.record.payload, newest.time_ms)
     _note_holes(decision, fresh, stored, gaps)
     arrived = {arrival.record.payload.seq: arrival.record for arrival in fresh}
     unknown |= _advance(decision, arrived, stored, gaps, history)
     _note_unknown_descriptors(decision, unknown)
     return decision
+
+
+def clock_of(payload: Payload, filed_ms: int) -> GatewayClock:
+    """Return what a record that is filed under ``filed_ms`` (UTC) says of the clock it was closed by."""
+    state = payload.clock
+    return GatewayClock(payload.gateway, payload.seq, filed_ms, state.synchronised, state.offset_us, state.error_us)
 
 
 class _Stored:

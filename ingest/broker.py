@@ -41,6 +41,7 @@ MAXIMUM_PENDING = 2500
 """Messages under way to one subscription: with `MAXIMUM_RECORD_BYTES` this bounds the memory of a consumer."""
 
 _LISTENING = re.compile(r"Listening for MQTT clients on (?:mqtt|tls)://.*:(\d+)")
+_MONITORING = re.compile(r"Starting http monitor on 127\.0\.0\.1:(\d+)")
 _RELOADED = "Reloaded server configuration"
 _READY = "Server is ready"
 _POLL_SECONDS = 0.02
@@ -76,6 +77,7 @@ class EmbeddedBroker:
         self._clients: Sequence[Client] = () if site is None else (service_client(site),)
         self.store_bytes = store_bytes
         self._port = mqtt_port
+        self._monitor_port = 0
         self._process: GuardedProcess | None = None
 
     @property
@@ -92,6 +94,16 @@ class EmbeddedBroker:
         Raises `BrokerError` before the start.
         """
         return f"mqtt{'' if self._site is None else 's'}://{reachable_host(self._host)}:{self.mqtt_port}"
+
+    @property
+    def monitor_url(self) -> str:
+        """Where the server tells of itself, to this machine only; a restart keeps it.
+
+        Raises `BrokerError` before the start.
+        """
+        if not self._monitor_port:
+            raise BrokerError("the embedded broker has not been started, it has no monitoring address yet")
+        return f"http://127.0.0.1:{self._monitor_port}"
 
     @property
     def running(self) -> bool:
@@ -114,7 +126,8 @@ class EmbeddedBroker:
         configuration.write_text(self._configuration(), encoding="utf-8")
         self._write_access()
         log = self._log
-        log.unlink(missing_ok=True)
+        # What was refused stays on record over a restart; the server goes on behind it.
+        said_before = log.stat().st_size if log.exists() else 0
         command = [str(find_nats_server()), "--config", str(configuration), "--log", str(log)]
         try:
             process = GuardedProcess(
@@ -124,9 +137,11 @@ class EmbeddedBroker:
             raise BrokerError(f"nats-server cannot be started: {error}") from error
         self._process = process
         try:
-            self._port = _wait_until_listening(process, log)
+            self._port, self._monitor_port = _wait_until_listening(process, log, said_before)
         except BaseException:
             self.stop()
+            # Should somebody have taken that port meanwhile: figures are not worth a broker that does not start.
+            self._monitor_port = 0
             raise
         return self
 
@@ -150,10 +165,10 @@ class EmbeddedBroker:
         if self._process is None:
             return
         self._write_access()
-        before = self._log.read_text(encoding="utf-8", errors="replace").count(_RELOADED)
+        said_before = self._log.stat().st_size
         os.kill(self.pid, signal.SIGHUP)
         deadline = time.monotonic() + RELOAD_SECONDS
-        while self._log.read_text(encoding="utf-8", errors="replace").count(_RELOADED) == before:
+        while _RELOADED not in _said_since(self._log, said_before):
             if time.monotonic() > deadline:
                 raise BrokerError(f"nats-server did not read its configuration again; see {self._log}")
             time.sleep(_POLL_SECONDS)
@@ -176,6 +191,7 @@ class EmbeddedBroker:
         return f"""\
 server_name: "shopfloor-embedded"
 listen: "127.0.0.1:-1"
+http: "127.0.0.1:{self._monitor_port or -1}"
 debug: {str(self._site is not None).lower()}
 log_size_limit: {16 * 1024**2}
 log_max_num: 2
@@ -212,18 +228,31 @@ def find_nats_server() -> Path:
     return Path(found)
 
 
-def _wait_until_listening(process: GuardedProcess, log: Path) -> int:
+def _wait_until_listening(process: GuardedProcess, log: Path, said_before: int) -> tuple[int, int]:
+    """The ports for MQTT and for monitoring, as the log says behind its first ``said_before`` bytes."""
     deadline = time.monotonic() + START_SECONDS
     while True:
-        text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+        text = _said_since(log, said_before)
         listening = _LISTENING.search(text)
-        if listening and _READY in text:
-            return int(listening.group(1))
+        monitoring = _MONITORING.search(text)
+        if listening and monitoring and _READY in text:
+            return int(listening.group(1)), int(monitoring.group(1))
         if (code := process.poll()) is not None:
             raise BrokerError(f"nats-server ended with code {code} while starting; its log {log} says:\n{_tail(text)}")
         if time.monotonic() > deadline:
             raise BrokerError(f"nats-server did not listen within {START_SECONDS:.0f} s; {log} says:\n{_tail(text)}")
         time.sleep(_POLL_SECONDS)
+
+
+def _said_since(log: Path, position: int) -> str:
+    """What stands in a log behind ``position``; all of it when the server has begun a new file meanwhile."""
+    try:
+        with log.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(position if position <= size else 0)
+            return file.read().decode("utf-8", errors="replace")
+    except FileNotFoundError:
+        return ""
 
 
 def _quoted(path: Path) -> str:

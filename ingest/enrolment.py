@@ -31,6 +31,9 @@ from wire.enrolment import (
 from wire.keys import VerifyingKey
 
 CODE_HOURS = 24
+SECOND_KEY = "second-key"
+"""Incident: a device with another key asks to be enrolled under the id of a gateway that is; it cannot be approved."""
+
 ENROLMENT_REFUSED = "enrolment-refused"
 """Incident: somebody asked to be enrolled, or for a certificate, and was refused."""
 
@@ -70,13 +73,17 @@ def issue_code(conn: Connection, gateway: str, authority: bytes, now_ms: int, ac
 
 
 def request_enrolment(conn: Connection, asked: EnrolmentRequest, origin: str, now_ms: int) -> kept.Enrolment | Refusal:
-    """Take a request in, to be decided on by a person; a refusal is an incident.
+    """Take a request in, to be decided on by a person; a refusal is an incident, and so is a second key of a gateway.
 
     The same request again (its answer was lost on the way) gets the same answer.
     """
     refusal = _improper(asked) or _unusable(conn, asked, now_ms)
     if refusal is None:
         code = asked.code
+        known = stored_trust(conn, code.gateway)
+        if known is not None and known.keys.newest.raw != asked.evidence_key.raw:
+            detail = {"evidence_key": asked.evidence_key.text, "origin": origin}
+            add_incident(conn, code.gateway, SECOND_KEY, None, detail, None, now_ms)
         return kept.add_enrolment(conn, code.id, code.gateway, asked.evidence_key.raw, asked.request, origin, now_ms)
     if refusal.reason == "used-code":
         earlier = kept.enrolment_of_code(conn, asked.code.id)

@@ -1,4 +1,4 @@
-"""``/metrics`` for Prometheus: what the processes have counted, and how the database stands."""
+"""``/metrics`` for Prometheus: what the processes have counted, how the database and the site's own broker stand."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from ingest.broker_backlog import MONITOR, BacklogCollector
 from store.database import Pool, transaction
 from store.errors import StoreError
 from store.job_queue import job_counts
@@ -56,8 +57,8 @@ def _state_metrics(state: SiteState) -> Iterator[Metric]:
     for reason, count in state.quarantined.items():
         quarantined.add_metric([reason], count)
     yield quarantined
-    incidents = GaugeMetricFamily("shopfloor_incidents", "Incidents on file", labels=["kind"])
-    for kind, count in state.incidents.items():
+    incidents = GaugeMetricFamily("shopfloor_incidents", "Incidents that nobody has closed", labels=["kind"])
+    for kind, count in state.open_incidents.items():
         incidents.add_metric([kind], count)
     yield incidents
     yield GaugeMetricFamily("shopfloor_dirty_days", "Gateway-days that wait for their intervals", state.dirty_days)
@@ -85,6 +86,8 @@ def metrics_router(connections: Pool, own: CollectorRegistry | None = None) -> A
     registry.register(SiteCollector(connections))
     if own is None and os.environ.get(PROCESSES_FOLDER):
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    if own is None and (monitor_url := os.environ.get(MONITOR)):
+        registry.register(BacklogCollector(monitor_url))
 
     @router.get("/metrics")
     def metrics() -> Response:

@@ -27,6 +27,7 @@ from ingest.retention import removed_gaps
 from ingest.transaction import latest_values, now_ms
 from ingest.trust import stored_trust
 from ingest.worker import IntervalWorker
+from store.clocks import keep_clocks, read_clock, remove_clock
 from store.database import Connection, Pool, snapshot, transaction
 from store.dirty import dirty_days, mark_dirty, marks_left, newest_mark
 from store.gateways import add_successor, gateways
@@ -79,7 +80,7 @@ Range = tuple[int, int]
 class Difference:
     """One place where tables and records differ, or where a record does not hold.
 
-    ``kind``: a fault of `wire.chain.ChainFault`, or ``record-columns``, ``chain-head``, ``record-span``,
+    ``kind``: a fault of `wire.chain.ChainFault`, or ``record-columns``, ``chain-head``, ``record-span``, ``clock``,
     ``gateway-key``, ``latest``, ``series``, ``interval``, ``intervals-fail``, ``unknown-gateway``, ``stray-intervals``.
     ``day`` is a UTC date. ``repaired`` tells whether a rebuild has set it right.
     """
@@ -353,8 +354,8 @@ Correct = Callable[[Connection], None]
 def _small_differences(
     conn: Connection, gateway: str, result: ScanResult, *, latest_waits: bool
 ) -> Iterator[tuple[Difference, Correct]]:
-    """Yield how head, span, keys, latest values and series differ from what a scan of all records says, each with what
-    sets it right under the lock of the head."""
+    """Yield how head, span, clock, keys, latest values and series differ from what a scan of all records says, each
+    with what sets it right under the lock of the head."""
     head = read_head(conn, gateway)
     if head != result.head:
         text = f"the head is {_shown(head)}, the records end with {_shown(result.head)}"
@@ -365,6 +366,12 @@ def _small_differences(
         text = f"the longest record is said to hold {longest_ms} ms, it holds {result.longest_ms} ms"
         difference = Difference("record-span", gateway, text)
         yield difference, partial(write_longest_ms, gateway=gateway, longest_ms=result.longest_ms)
+    kept = read_clock(conn, gateway)
+    if kept is not None and kept != result.clock:
+        text = (
+            f"the clock is kept as record {kept.seq} tells, its newest record is {result.last_seq}, or tells otherwise"
+        )
+        yield Difference("clock", gateway, text, seq=kept.seq), partial(remove_clock, gateway=gateway)
     yield from _key_differences(conn, gateway, result.keys)
     newest = result.newest.candidates()
     if removed_runs(conn, gateway):
@@ -496,6 +503,9 @@ def _repair(connections: Pool, gateway: str, range_ms: Range | None, told: _Shar
                 if sound:
                     correct(conn)
                 report.add(replace(difference, repaired=sound))
+            if scan.faults == 0 and scan.result.clock is not None:
+                # Missing where the records came before the table: that is no difference, the clock was not known.
+                keep_clocks(conn, [scan.result.clock])
         days = _days(conn, gateway, scan.result, range_ms)
         mark_dirty(conn, gateway, days)
     report.merge(columns)

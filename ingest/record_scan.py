@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 
 from evidence.intervals import MARGIN_MS
+from ingest.admission import clock_of
 from ingest.clock_window import ClockWindow, utc_days
 from ingest.readings import Interpreter, NewestReadings
+from store.clocks import GatewayClock
 from store.records import NO_HASH, ChainHead, NewRecord, StoredRecord
 from wire.chain import verify_run
 from wire.descriptor import Descriptor
@@ -61,7 +63,8 @@ class ScanResult:
     """What a scan found; times in ms UTC.
 
     ``days`` are starts of the UTC days whose intervals depend on the records, ``gaps`` the first numbers of the signed
-    gaps that were needed, ``head`` is the end of the chain, and ``keys`` are those that the chain itself names.
+    gaps that were needed, ``head`` is the end of the chain, ``keys`` are those that the chain itself names, and
+    ``clock`` is what the newest record says of the gateway's clock.
     """
 
     keys: KeyHistory
@@ -75,6 +78,7 @@ class ScanResult:
     days: set[int] = field(default_factory=set)
     gaps: set[int] = field(default_factory=set)
     newest: NewestReadings = field(default_factory=NewestReadings)
+    clock: GatewayClock | None = None
 
 
 class RecordScan:
@@ -187,6 +191,7 @@ class RecordScan:
                 samples = interpreter.samples(payload.frames)
                 result.newest.add(payload.descriptor, interpreter, window.newest_read(payload.frames))
         result.samples += samples
+        result.clock = clock_of(payload, filed_ms)
         right = NewRecord(
             gateway=self._gateway,
             seq=payload.seq,

@@ -6,14 +6,14 @@ from dataclasses import asdict, dataclass
 
 from store.database import Connection
 from store.dirty import dirty_count
-from store.incidents import incident_count
+from store.incidents import open_incidents
 from store.quarantine import quarantine_reasons
 from store.records import RecordCounts, counts
 
 
 @dataclass(frozen=True, slots=True)
 class DatabaseStatus:
-    """Counts by gateway, refused messages by reason, incidents, and gateway-days whose intervals are to be made."""
+    """Counts by gateway, refused messages by reason, open incidents, gateway-days whose intervals are to be made."""
 
     gateways: dict[str, RecordCounts]
     quarantined: dict[str, int]
@@ -27,4 +27,4 @@ class DatabaseStatus:
 
 def read_status(conn: Connection) -> DatabaseStatus:
     """Read the status; counts row by row."""
-    return DatabaseStatus(counts(conn), quarantine_reasons(conn), incident_count(conn), dirty_count(conn))
+    return DatabaseStatus(counts(conn), quarantine_reasons(conn), open_incidents(conn), dirty_count(conn))

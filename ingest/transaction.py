@@ -17,6 +17,7 @@ from ingest.refusal import raise_incidents
 from ingest.replay import REPLAYED, ReplayWatch
 from ingest.trust import TrustRegister
 from store.chain_heads import advance_heads, lock_heads, newest_seqs
+from store.clocks import keep_clocks
 from store.database import Connection, Pool, clock_ms, transaction
 from store.dirty import mark_all_dirty
 from store.holes import note_holes
@@ -298,6 +299,7 @@ class _Recent:
 
 def _write(conn: Connection, decisions: Sequence[Decision]) -> None:
     insert_records(conn, [_new_record(decision.gateway, one) for decision in decisions for one in decision.records])
+    keep_clocks(conn, [decision.clock for decision in decisions if decision.clock is not None])
     mark_all_dirty(conn, {decision.gateway: decision.dirty_days for decision in decisions})
     received_ms = now_ms()
     for decision in decisions:

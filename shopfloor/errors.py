@@ -23,3 +23,9 @@ class RefusedError(ReadError):
 
 class ServeError(ShopfloorError):
     """A site cannot be served as it was asked for."""
+
+
+class PolicyError(ShopfloorError):
+    """What the database server shall do is not said, or cannot be done so."""
+
+    exit_code = 2

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import getpass
-import json
 import logging
 import os
 import shlex
@@ -13,10 +12,17 @@ import signal
 import threading
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from shopfloor import ingest_enrol, ingest_jobs, ingest_quarantine, ingest_retention, ingest_token
-from shopfloor.arguments import add_access, add_keep_days, add_log_format, port_number, positive_number
+from shopfloor import (
+    ingest_enrol,
+    ingest_incidents,
+    ingest_jobs,
+    ingest_quarantine,
+    ingest_retention,
+    ingest_timescale,
+    ingest_token,
+)
+from shopfloor.arguments import add_access, add_keep_days, add_log_format, port_number
 from shopfloor.database import add_database, data_directory
 from shopfloor.reporting import clock_text, connected, print_report
 
@@ -130,19 +136,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
     ingest_quarantine.add_parser(commands)
     ingest_retention.add_parser(commands)
+    ingest_timescale.add_parser(commands)
 
-    incidents = commands.add_parser(
-        "incidents",
-        help="what was admitted but odd",
-        description="Forks, holes, declared gaps and the like; the records are stored and acknowledged.",
-    ).add_subparsers(title="commands", metavar="COMMAND", required=True)
-    odd = incidents.add_parser(
-        "list", help="the newest incidents", description="Lists the newest incidents, newest first."
-    )
-    odd.add_argument("--gateway", metavar="GATEWAY", help="of this gateway only")
-    odd.add_argument("--kind", metavar="KIND", help="of this kind only, such as fork, out-of-window or flood")
-    _add_listing(odd)
-    odd.set_defaults(func=_list_incidents)
+    ingest_incidents.add_parser(commands)
 
     status = commands.add_parser(
         "status",
@@ -158,15 +154,11 @@ def _add_database(parser: argparse.ArgumentParser, embedded_help: str = _EMBEDDE
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def _add_listing(parser: argparse.ArgumentParser) -> None:
-    _add_database(parser)
-    parser.add_argument("--limit", type=positive_number, default=100, help="how many at most (default: 100)")
-
-
 def _run(options: argparse.Namespace) -> int:
     from ingest.address import address_from_url
     from ingest.api.router import read_api
     from ingest.broker import EmbeddedBroker
+    from ingest.broker_backlog import BacklogCollector
     from ingest.errors import BrokerAddressError
     from ingest.http import StatusServer
     from ingest.server_key import load_server_key
@@ -174,6 +166,7 @@ def _run(options: argparse.Namespace) -> int:
     from ingest.session import MqttVersion
     from shopfloor.access.listening import listening
     from shopfloor.logs import log_to_stderr
+    from shopfloor.nightly import further_tasks
     from store.database import place, pool
     from store.embedded import EmbeddedPostgres
     from store.readers import Scope
@@ -213,8 +206,11 @@ def _run(options: argparse.Namespace) -> int:
                 programme=options.programme,
                 tls_context=ingest_enrol.tls_context(options),
                 keep_days=options.keep_days,
+                further_tasks=further_tasks(),
             )
         )
+        if broker is not None:
+            service.meter.registry.register(BacklogCollector(broker.monitor_url))
         enrolment: dict[str, str] = {}
         if authority is not None:
             enrolment = stack.enter_context(ingest_enrol.gate(options, authority, url, broker, key.public))
@@ -309,7 +305,7 @@ def _plan(options: argparse.Namespace) -> int:
         "plan_hash": plan.hash,
         "registered_ms": project.registered_ms,
     }
-    unmeasured = [name for name, series in plan.series.items() if not series.sources]
+    unmeasured = [name for name, series in plan.series.items() if not series.has_source]
     in_time = project.registered_ms < midnight_ms(plan.reporting.start, plan.zone)
     order = "before" if in_time else "not before"
     print_report(
@@ -319,27 +315,12 @@ def _plan(options: argparse.Namespace) -> int:
             f"project {project.id}: plan {plan.hash[:16]} is registered as revision {project.revision} "
             f"since {clock_text(project.registered_ms)}, {order} its reporting period begins ({plan.reporting.start})",
             *(
-                f"series '{name}' has no 'from': pages and dossier cannot evaluate the project before a revision has it"
+                f"series '{name}' has no source ('from', 'documents'): pages and dossier cannot evaluate the project "
+                "before a revision has it"
                 for name in unmeasured
             ),
         ],
     )
-    return 0
-
-
-def _list_incidents(options: argparse.Namespace) -> int:
-    from store.incidents import list_incidents
-
-    with connected(options) as conn:
-        incidents = [
-            _with_size(asdict(one)) for one in list_incidents(conn, options.gateway, options.limit, kind=options.kind)
-        ]
-    lines = [
-        f"{clock_text(one['at_ms'])}  {one['gateway']}  {one['kind']:<20}  {_record_text(one['seq'])}  "
-        f"{json.dumps(one['detail'], ensure_ascii=False)}"
-        for one in incidents
-    ]
-    print_report(options, {"incidents": incidents}, lines or ["there are no incidents"])
     return 0
 
 
@@ -355,18 +336,8 @@ def _status(options: argparse.Namespace) -> int:
     ]
     lines += [
         f"quarantined: {sum(status.quarantined.values())}",
-        f"incidents: {status.incidents}",
+        f"open incidents: {status.incidents}",
         f"days waiting for their intervals: {status.dirty_days}",
     ]
     print_report(options, status.to_json(), lines)
     return 0
-
-
-def _record_text(seq: int | None) -> str:
-    return "-" if seq is None else f"record {seq}"
-
-
-def _with_size(row: dict[str, Any]) -> dict[str, Any]:
-    """Replace kept bytes by their number: a listing is for reading."""
-    data = row.pop("data")
-    return {**row, "bytes": None if data is None else len(data)}

@@ -124,6 +124,7 @@ def _start(
     """Start everything, each part behind what it needs; ``stack`` stops it in the opposite order."""
     from ingest.address import address_from_url
     from ingest.broker import EmbeddedBroker
+    from ingest.broker_backlog import MONITOR
     from ingest.metrics import PROCESSES_FOLDER
     from store.database import connect, place
     from store.embedded import EmbeddedPostgres
@@ -160,6 +161,8 @@ def _start(
         addresses.append(address)
         children.append(_child(stack, supervisor, f"ingestion-{number}", arguments, environment))
         _first_line(children[-1])
+    if broker is not None:
+        environment[MONITOR] = broker.monitor_url
     children.append(_child(stack, supervisor, "pages", _pages_arguments(options, addresses), environment))
     pages = json.loads(_first_line(children[-1]))
     return {

@@ -57,3 +57,19 @@ class BackupError(StoreError):
     """A backup cannot be written, read, or restored here."""
 
     exit_code = 2
+
+
+class NotOfferedError(StoreError):
+    """The database server does not have what was asked for."""
+
+
+class UnknownIncidentError(StoreError):
+    """There is no incident with this number."""
+
+    exit_code = 2
+
+
+class ImportedDocumentError(StoreError):
+    """A document cannot be imported beside what is there, or is not there to be withdrawn."""
+
+    exit_code = 2

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from store.errors import InstantRangeError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_POSTGRES_EPOCH_MS = 946_684_800_000  # 2000-01-01T00:00:00Z
+POSTGRES_EPOCH_MS = 946_684_800_000  # 2000-01-01T00:00:00Z
 _FIRST_MS = -62_135_596_800_000  # 0001-01-01T00:00:00Z
 _LAST_MS = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
 
@@ -27,7 +27,7 @@ def binary_instant(time_ms: int) -> int:
     :raises InstantRangeError: outside the years 1 to 9999.
     """
     _check(time_ms)
-    return (time_ms - _POSTGRES_EPOCH_MS) * 1000
+    return (time_ms - POSTGRES_EPOCH_MS) * 1000
 
 
 def _check(time_ms: int) -> None:

@@ -44,7 +44,10 @@ class SeriesState:
 
 @dataclass(frozen=True, slots=True)
 class IncidentEntry:
-    """An incident without the bytes that were taken into custody; ``bytes`` is their number, None when none were."""
+    """An incident without the bytes that were taken into custody; ``bytes`` is their number, None when none were.
+
+    ``closed_ms`` is since when it is closed, None while it is open.
+    """
 
     id: int
     gateway: str
@@ -53,6 +56,7 @@ class IncidentEntry:
     detail: dict[str, Any]
     bytes: int | None
     at_ms: int
+    closed_ms: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,18 +130,23 @@ def page_of_incidents(
     before: int | None,
     limit: int,
     among: Sequence[str] | None,
-    kind: str | None,
-    from_ms: int | None,
-    to_ms: int | None,
+    kind: str | None = None,
+    from_ms: int | None = None,
+    to_ms: int | None = None,
+    closed: bool | None = None,
 ) -> list[IncidentEntry]:
-    """Incidents that were raised in [from_ms, to_ms), the newest first, those before the id ``before``."""
+    """Incidents that were raised in [from_ms, to_ms), the newest first, those before the id ``before``.
+
+    ``closed`` says whether the open or the closed ones; None: both.
+    """
     rows = conn.execute(
         """
-        SELECT id, gateway, kind, seq, detail, octet_length(data), epoch_ms(at) FROM incident
+        SELECT id, gateway, kind, seq, detail, octet_length(data), epoch_ms(at), epoch_ms(closed) FROM incident
         WHERE (%(before)s::bigint IS NULL OR id < %(before)s)
           AND (%(among)s::text[] IS NULL OR gateway = ANY(%(among)s))
           AND (%(kind)s::text IS NULL OR kind = %(kind)s)
           AND (%(from)s::timestamptz IS NULL OR at >= %(from)s) AND (%(to)s::timestamptz IS NULL OR at < %(to)s)
+          AND (%(closed)s::boolean IS NULL OR (closed IS NOT NULL) = %(closed)s)
         ORDER BY id DESC LIMIT %(limit)s
         """,
         {
@@ -145,6 +154,7 @@ def page_of_incidents(
             "limit": limit,
             "among": None if among is None else list(among),
             "kind": kind,
+            "closed": closed,
             "from": None if from_ms is None else instant(from_ms),
             "to": None if to_ms is None else instant(to_ms),
         },

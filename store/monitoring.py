@@ -6,20 +6,21 @@ from dataclasses import dataclass
 
 from store.database import Connection, clock_ms
 from store.dirty import dirty_count
+from store.incidents import open_incident_kinds
 from store.quarantine import quarantine_reasons
 from store.records import freshness
 
 
 @dataclass(frozen=True, slots=True)
 class SiteState:
-    """``quarantined`` by reason, ``incidents`` by kind; ages in seconds, by the clock of the database.
+    """``quarantined`` by reason, ``open_incidents`` by kind; ages in seconds, by the clock of the database.
 
     ``oldest_dirty_s`` is how long the gateway-day that waits longest for its intervals has waited (0: none waits),
     ``received_s`` how long ago the newest record of each gateway came (None: never).
     """
 
     quarantined: dict[str, int]
-    incidents: dict[str, int]
+    open_incidents: dict[str, int]
     dirty_days: int
     oldest_dirty_s: float
     received_s: dict[str, float | None]
@@ -33,7 +34,7 @@ def site_state(conn: Connection) -> SiteState:
     now_ms = clock_ms(conn)
     return SiteState(
         quarantined=quarantine_reasons(conn),
-        incidents=incident_kinds(conn),
+        open_incidents=open_incident_kinds(conn),
         dirty_days=dirty_count(conn),
         oldest_dirty_s=0.0 if row is None else max(float(row[0]), 0.0),
         received_s={
@@ -41,8 +42,3 @@ def site_state(conn: Connection) -> SiteState:
             for gateway, one in freshness(conn).items()
         },
     )
-
-
-def incident_kinds(conn: Connection) -> dict[str, int]:
-    """How many incidents were raised, by kind."""
-    return dict(conn.execute("SELECT kind, count(*) FROM incident GROUP BY kind ORDER BY kind").fetchall())

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import NamedTuple
 
+from psycopg import sql
+
 from store.database import Connection
+from store.series import known_series
+from store.timescale import CHANGE_COMPRESSED
 
 
 class StrayRows(NamedTuple):
@@ -52,7 +56,8 @@ def correct_stray_rows(conn: Connection) -> None:
     """List every series under the gateway of its name, and remove intervals of series that are not listed."""
     stray = stray_rows(conn)
     conn.execute("UPDATE series SET gateway = split_part(name, '/', 1) WHERE name = ANY(%s)", (stray.series,))
-    conn.execute("DELETE FROM interval WHERE series = ANY(%s)", (stray.intervals,))
+    conn.execute(sql.SQL("SELECT ") + CHANGE_COMPRESSED)
+    conn.execute("DELETE FROM interval WHERE series = ANY(%s)", (stray.intervals,), prepare=False)
 
 
 def read_longest_ms(conn: Connection, gateway: str) -> int:
@@ -80,7 +85,9 @@ def remove_latest(conn: Connection, series: Collection[str]) -> None:
 def remove_series(conn: Connection, series: Collection[str]) -> None:
     """Remove series, by full id, with their intervals and latest values."""
     remove_latest(conn, series)
-    conn.execute("DELETE FROM interval WHERE series IN (SELECT id FROM series WHERE name = ANY(%s))", (sorted(series),))
+    conn.execute(sql.SQL("SELECT ") + CHANGE_COMPRESSED)
+    numbers = list(known_series(conn, sorted(series)).values())
+    conn.execute("DELETE FROM interval WHERE series = ANY(%s)", (numbers,), prepare=False)
     conn.execute("DELETE FROM series WHERE name = ANY(%s)", (sorted(series),))
 
 

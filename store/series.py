@@ -37,3 +37,9 @@ def series_names(conn: Connection, gateway: str | None = None) -> list[str]:
 def known_series(conn: Connection, names: Sequence[str]) -> dict[str, int]:
     """The numbers of those of the series that are known."""
     return dict(conn.execute("SELECT name, id FROM series WHERE name = ANY(%s)", (list(names),)).fetchall())
+
+
+def gateway_series_ids(conn: Connection, gateway: str) -> list[int]:
+    """The numbers of all known series of a gateway."""
+    rows = conn.execute("SELECT id FROM series WHERE gateway = %s ORDER BY id", (gateway,)).fetchall()
+    return [number for (number,) in rows]

@@ -46,8 +46,9 @@ class Asset(DocumentModel):
 class Snapshot(DocumentModel):
     """The state of a project on ``today``, in dates of the project's time zone; ends are the first day after.
 
-    ``data_continuity`` is the share of the reporting period's intervals so far that have data; ``clock_s`` the largest
-    offset of a gateway's clock in seconds; ``acceptance_end`` from the programme's calendar.
+    ``data_continuity`` is the share of the reporting period's intervals so far that have data; ``clock_s`` by how
+    many seconds the worst of the gateways' clocks may be off (offset and its error); ``acceptance_end`` from the
+    programme's calendar.
     """
 
     today: date

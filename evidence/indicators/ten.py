@@ -108,11 +108,11 @@ def _chain(now: Snapshot, _: Thresholds) -> Judged:
 
 def _clock(now: Snapshot, limits: Thresholds) -> Judged:
     if now.clock_s is None:
-        return _unknown("how far the gateways' clocks are off", "网关时钟偏差")
+        return _unknown("a gateway does not tell how far its clock is off", "有网关未报告时钟偏差")
     return (
         _less(now.clock_s, limits.clock_s),
-        f"The worst clock is {now.clock_s:.3g} s off (green up to {limits.clock_s.green:g} s).",
-        f"时钟最大偏差 {now.clock_s:.3g} 秒（{limits.clock_s.green:g} 秒以内为绿）。",
+        f"The worst clock is at most {now.clock_s:.3g} s off (green up to {limits.clock_s.green:g} s).",
+        f"时钟偏差至多 {now.clock_s:.3g} 秒（{limits.clock_s.green:g} 秒以内为绿）。",
     )
 
 

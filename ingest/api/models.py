@@ -167,6 +167,15 @@ class IntervalPage(Strict):
     next: Next
 
 
+class IncidentDecision(Strict):
+    """What somebody decided about an incident."""
+
+    closed: bool = Field(description="True: it was closed; false: it was opened again.")
+    actor: str = Field(description="Who decided; ``ingestion`` when it was raised again.")
+    reason: str
+    at: Time
+
+
 class Incident(Strict):
     """Something authentic but odd."""
 
@@ -177,6 +186,8 @@ class Incident(Strict):
     at: Time
     detail: dict[str, Any]
     bytes: int | None = Field(description="Size of what was taken into custody, in bytes; null when nothing was.")
+    closed: Time | None = Field(description="Since when it is closed; null while it is open.")
+    decisions: list[IncidentDecision] = Field(description="Closings and reopenings, the oldest first.")
 
 
 class IncidentPage(Strict):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from ingest.api.access import check_gateway, needs
 from ingest.api.answers import PAGE_HEADERS, octets
 from ingest.api.cursors import next_link, read_cursor, write_cursor
-from ingest.api.models import Incident, IncidentPage, Quarantine, QuarantineReason
+from ingest.api.models import Incident, IncidentDecision, IncidentPage, Quarantine, QuarantineReason
 from ingest.api.parameters import (
     LIST_LIMIT,
     Cursor,
@@ -23,6 +24,8 @@ from ingest.api.parameters import (
 )
 from ingest.api.problems import ApiProblemError, not_found
 from store.database import Pool, reading
+from store.incident_decisions import IncidentDecision as StoredDecision
+from store.incident_decisions import decisions_about
 from store.listings import IncidentEntry, incident_bytes, page_of_incidents, quarantine_summary
 from store.readers import Reader, Scope
 
@@ -30,6 +33,8 @@ IncidentReader = Annotated[Reader, Depends(needs(Scope.INCIDENTS))]
 QuarantineReader = Annotated[Reader, Depends(needs(Scope.QUARANTINE))]
 IncidentId = Annotated[int, Path(ge=1, lt=2**63, description="Id of an incident.")]
 Kind = Annotated[str | None, Query(pattern="^[a-z]+(-[a-z]+)*$", max_length=64, description="Of this kind only.")]
+
+State = Annotated[Literal["open", "closed"] | None, Query(description="Only those that are open, or closed.")]
 
 OCTETS_TYPE = "application/octet-stream"
 
@@ -45,6 +50,7 @@ def add_oddities(router: APIRouter, connections: Pool) -> None:
         reader: IncidentReader,
         gateway: MaybeGateway = None,
         kind: Kind = None,
+        state: State = None,
         from_ms: MaybeFrom = None,
         to_ms: MaybeTo = None,
         limit: Limit = LIST_LIMIT,
@@ -54,7 +60,7 @@ def add_oddities(router: APIRouter, connections: Pool) -> None:
         if gateway is not None:
             check_gateway(reader, gateway)
         check_range(from_ms, to_ms)
-        query = {"of": "incidents", "gateway": gateway, "kind": kind, "from": from_ms, "to": to_ms}
+        query = {"of": "incidents", "gateway": gateway, "kind": kind, "state": state, "from": from_ms, "to": to_ms}
         key = read_cursor(cursor, query, (int,))
         among = reader.selection if gateway is None else [gateway]
         with reading(connections) as conn:
@@ -66,10 +72,12 @@ def add_oddities(router: APIRouter, connections: Pool) -> None:
                 kind=kind,
                 from_ms=from_ms,
                 to_ms=to_ms,
+                closed=None if state is None else state == "closed",
             )
+            decisions = decisions_about(conn, [one.id for one in found])
         following = write_cursor(query, [found[-1].id]) if len(found) == limit else None
         response.headers.update(next_link(request, following))
-        return IncidentPage(incidents=[_incident(one) for one in found], next=following)
+        return IncidentPage(incidents=[_incident(one, decisions.get(one.id, [])) for one in found], next=following)
 
     @router.get(
         "/incidents/{incident}/bytes",
@@ -114,7 +122,7 @@ def add_oddities(router: APIRouter, connections: Pool) -> None:
         )
 
 
-def _incident(entry: IncidentEntry) -> Incident:
+def _incident(entry: IncidentEntry, decisions: Sequence[StoredDecision]) -> Incident:
     return Incident(
         id=entry.id,
         gateway=entry.gateway,
@@ -123,4 +131,9 @@ def _incident(entry: IncidentEntry) -> Incident:
         at=instant_text(entry.at_ms),
         detail=entry.detail,
         bytes=entry.bytes,
+        closed=None if entry.closed_ms is None else instant_text(entry.closed_ms),
+        decisions=[
+            IncidentDecision(closed=one.closed, actor=one.actor, reason=one.reason, at=instant_text(one.at_ms))
+            for one in decisions
+        ],
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,20 @@ from store.readers import Scope
 from wire.errors import fault_text
 
 _CONNECTIONS = 4
+_log = logging.getLogger(__name__)
+
+
+class _LoggedHandshake(ssl.SSLObject):
+    """Says when a handshake fails: nobody else does, the server sees a connection that ended before it began."""
+
+    def do_handshake(self) -> None:
+        try:
+            super().do_handshake()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except ssl.SSLError as error:
+            _log.warning("refused a connection that is not TLS, or not as it is spoken here: %s", error.reason)
+            raise
 
 
 @dataclass(frozen=True)
@@ -83,6 +98,7 @@ def _server_context(certificate: Path, key: Path) -> ssl.SSLContext:
         raise AccessError(f"{key}: other users of this machine may read this key; run: chmod 600 {key}")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.sslobject_class = _LoggedHandshake
     try:
         context.load_cert_chain(certificate, key, password="")
     except (ssl.SSLError, ValueError) as error:

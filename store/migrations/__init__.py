@@ -7,7 +7,8 @@ Ingestion of other processes goes on meanwhile, whatever the tables hold, becaus
   column's type, no new column with a volatile default, no constraint without ``NOT VALID``.
 * What has to go through a large table stands in a file of its own whose first line is ``-- outside a transaction``.
   Each of its statements is committed by itself, may take its time (``CREATE INDEX CONCURRENTLY``), and must do no harm
-  when it is run again after an interruption.
+  when it is run again after an interruption. A query behind the line ``-- each row is a statement`` yields statements:
+  so each partition or chunk of a table gets its own.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from store.database import Connection, autocommit
 from store.errors import MigrationError
 
 OUTSIDE_A_TRANSACTION = b"-- outside a transaction"
+EACH_ROW = b"-- each row is a statement"
 LOCK_TIMEOUT_S = 1
 """How long a migration may wait for a lock: whoever comes after it waits behind it."""
 
@@ -95,7 +97,7 @@ def _apply(conn: Connection, name: str, text: bytes) -> None:
     while True:
         try:
             if text.startswith(OUTSIDE_A_TRANSACTION):
-                for statement in _statements(text):
+                for statement in _statements(conn, text):
                     conn.execute(statement)
                 _note(conn, name, text)
             else:
@@ -118,9 +120,15 @@ def _note(conn: Connection, name: str, text: bytes) -> None:
     conn.execute("INSERT INTO applied_migration (name, sha256) VALUES (%s, %s)", (name, hashlib.sha256(text).digest()))
 
 
-def _statements(text: bytes) -> list[bytes]:
+def _statements(conn: Connection, text: bytes) -> Iterator[bytes]:
     """The statements of a file that is not run in one piece; each ends with a semicolon at the end of a line."""
-    return [statement for part in text.split(b";\n") if (statement := _without_comments(part))]
+    for part in text.split(b";\n"):
+        if not (statement := _without_comments(part)):
+            continue
+        if EACH_ROW in part.splitlines():
+            yield from (made.encode() for (made,) in conn.execute(statement).fetchall())
+        else:
+            yield statement
 
 
 def _without_comments(part: bytes) -> bytes:

@@ -11,9 +11,11 @@ import pytest
 from dashboards.dossier import load_dossier
 from dashboards.project_state import HOUR_MS, project_snapshot, project_state
 from evidence.indicators.ten import Indicator, Light
+from store.clocks import GatewayClock, keep_clocks
 from store.database import clock_ms, connect
 from store.gateways import revoke_gateway
-from store.incidents import add_incident
+from store.incident_decisions import close_incidents
+from store.incidents import add_incident, list_incidents
 from store.projects import put_project
 
 if TYPE_CHECKING:
@@ -123,8 +125,31 @@ def test_incidents_of_the_projects_gateways_are_counted(factory: Stored) -> None
         add_incident(connection, GATEWAY, "gap", 3, {}, None, 1_755_000_000_000)
         add_incident(connection, "gw-of-another", "gap", 3, {}, None, 1_755_000_000_000)
         counted = found(connection)["open_incidents"]
+        close_incidents(connection, [list_incidents(connection, GATEWAY)[0].id], "li.wei", "settled", 1_755_000_000_001)
+        settled = found(connection)["open_incidents"]
     assert counted.light is Light.YELLOW
     assert counted.reason.en.startswith("1 incident (")
+    assert settled.light is Light.GREEN
+
+
+def test_the_worst_clock_of_the_projects_gateways_is_judged_with_its_error(factory: Stored, plan_text: str) -> None:
+    with connect(factory.database_url) as connection:
+        assert found(connection)["clock"].light is Light.GREY, "no record has told of it"
+        for seq, offset_us, light in (
+            (1, 4_000_000, Light.GREEN),
+            (2, -5_000_000, Light.YELLOW),
+            (3, None, Light.GREY),
+        ):
+            known = offset_us is not None
+            clock = GatewayClock(GATEWAY, seq, 1_755_000_000_000, known, offset_us, 500_000 if known else None)
+            keep_clocks(connection, [clock])
+            assert found(connection)["clock"].light is light
+        keep_clocks(connection, [GatewayClock(GATEWAY, 4, 1_755_000_000_000, True, 59_500_001, 500_000)])
+        judged = found(connection)["clock"]
+        assert judged.light is Light.RED
+        assert judged.reason.en.startswith("The worst clock is at most 60 s off (green up to ")
+        amend(connection, plan_text, "assets: [gw-01, gw-99]\n")
+        assert found(connection)["clock"].light is Light.GREY, "nobody knows the clock of a gateway that never sent"
 
 
 def test_a_project_of_no_known_programme_has_no_lights(factory: Stored, plan_text: str) -> None:

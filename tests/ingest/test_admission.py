@@ -14,11 +14,12 @@ from ingest.admission import Decision, IncidentKind, Link, decide
 from ingest.authentication import Arrival, Message
 from ingest.clock_window import DAY_MS, utc_days
 from ingest.readings import Interpreter
+from store.clocks import GatewayClock
 from store.records import ChainHead
 from wire.chain import ChainWriter
 from wire.event import Event, Gap
 from wire.frame import FrameBuilder
-from wire.record import ZERO_HASH, Record
+from wire.record import ZERO_HASH, ClockState, Record
 from wire.topics import record_topic
 
 
@@ -375,6 +376,19 @@ def test_days_within_an_hour_of_the_samples_become_dirty(gateway: Any) -> None:
 )
 def test_days_touched_by_a_span(first: int, last: int, days: list[int]) -> None:
     assert list(utc_days(first, last)) == days
+
+
+def test_the_newest_new_record_tells_of_the_clock(gateway: Any) -> None:
+    memory = Memory()
+    chain = ChainWriter("gw-01", gateway.key)
+    states = [ClockState(True, 100, 2_000), ClockState(True, -300, 4_000), ClockState(False)]
+    made = [
+        chain.append(Event("start"), time_ms=gateway.time_ms + 1_000 * n, clock=one) for n, one in enumerate(states)
+    ]
+    decision = memory.receive(made[1], made[0])
+    assert decision.clock == GatewayClock("gw-01", 2, gateway.time_ms + 1_000, True, -300, 4_000)
+    assert memory.receive(made[0]).clock is None, "what was here before says nothing new"
+    assert memory.receive(made[2]).clock == GatewayClock("gw-01", 3, gateway.time_ms + 2_000, False, None, None)
 
 
 def _fork(gateway: Any, before: Record, seq: int) -> Record:

@@ -10,6 +10,7 @@ import base64
 import datetime
 import http.client
 import json
+import logging
 import socket
 import ssl
 import time
@@ -37,10 +38,11 @@ from ingest.errors import EnrolmentError, ListenError
 from ingest.gate import Gate
 from ingest.service import IngestService
 from store.database import connect
-from store.enrolment import IssuedCertificate, add_certificate, enrolments
+from store.embedded import EmbeddedPostgres
+from store.enrolment import IssuedCertificate, add_certificate, decisions, enrolments
 from store.gateways import add_gateway
 from store.incidents import list_incidents
-from store.quarantine import quarantine_reasons
+from store.quarantine import list_quarantine, quarantine_reasons
 from store.records import read_records
 from wire.chain import ChainWriter
 from wire.enrolment import AUTHORITY_PATH, RENEWAL_PATH, REQUEST_PATH, STATUS_PATH
@@ -225,11 +227,13 @@ def test_names_in_the_signing_request_are_worth_nothing(site: Any) -> None:
     assert not certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
 
 
-def test_nobody_gets_a_certificate_before_a_person_has_approved(site: Any) -> None:
+def test_nobody_gets_a_certificate_before_a_person_has_approved(site: Any, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     gateway = site.gateway("gw-01")
     site.post(REQUEST_PATH, gateway.asking(site.code("gw-01")))
     status, answer = site.post(STATUS_PATH, gateway.question())
     assert (status, answer["state"], "certificate" in answer) == (200, "pending", False)
+    assert "gateway gw-01 asks to be enrolled" in caplog.text
 
 
 def test_the_standing_of_a_gateway_is_told_to_the_holder_of_its_key_alone(site: Any) -> None:
@@ -247,6 +251,9 @@ def test_a_device_cannot_take_the_place_of_an_enrolled_gateway(site: Any) -> Non
     with connect(site.database_url) as conn, pytest.raises(Exception, match="enrolled with another key"):
         approve(conn, answer["enrolment"], answer["fingerprint"], "operator", now_ms())
     assert site.post(STATUS_PATH, thief.question())[1]["state"] == "pending"
+    with connect(site.database_url) as conn:
+        [told] = list_incidents(conn, "gw-01")
+    assert (told.kind, told.detail["evidence_key"]) == ("second-key", thief.key.public.text)
 
 
 def test_after_too_many_refusals_an_address_is_not_listened_to(site: Any, caplog: pytest.LogCaptureFixture) -> None:
@@ -260,7 +267,7 @@ def test_after_too_many_refusals_an_address_is_not_listened_to(site: Any, caplog
     assert len(site.refusals("gw-01")) == ATTEMPTS
 
 
-def test_decisions_cannot_be_rewritten_in_the_database(site: Any) -> None:
+def test_decisions_cannot_be_rewritten_in_the_database(site: Any, embedded_server: EmbeddedPostgres) -> None:
     site.enrolled("gw-01")
     for statement in (
         "UPDATE access_decision SET actor = 'nobody'",
@@ -269,6 +276,9 @@ def test_decisions_cannot_be_rewritten_in_the_database(site: Any) -> None:
     ):
         with connect(site.database_url) as conn, pytest.raises(psycopg.errors.IntegrityConstraintViolation):
             conn.execute(statement)
+        said = embedded_server._log.read_text(errors="replace")
+        assert "ERROR:  access_decision is append-only\n" in said
+        assert f"STATEMENT:  {statement}\n" in said
 
 
 # --- being somebody else ---------------------------------------------------------------------------------------------
@@ -307,6 +317,8 @@ def test_replayed_records_are_stored_once(site: Any, wait: Callable[..., Any]) -
     wait(lambda: site.service.stats().duplicates == 7, "seven duplicates counted")
     assert stored(site, "gw-01") == made
     assert site.quarantined() == {}
+    counted = site.service.meter.registry.get_sample_value
+    assert counted("shopfloor_ingest_records_total", {"outcome": "duplicate"}) == 7
 
 
 def test_a_forked_chain_is_an_incident_with_its_bytes(site: Any, wait: Callable[..., Any]) -> None:
@@ -364,6 +376,11 @@ def test_a_gateway_cannot_read_what_is_another_s(site: Any, wait: Callable[..., 
     await_stored(site, wait, "gw-02", 1)
     # Its own acknowledgement is all that a subscription to everything brings it.
     assert {topic for topic, _ in spy.messages} <= {ack_topic("gw-02")}
+    nats = "nats" in site.broker_log.name
+    # Mosquitto takes every subscription, says so, and delivers nothing of it.
+    site.await_log(
+        'Subscription Violation - Subject "shopfloor.v1.gw-01.ack"' if nats else f"gw-02 1 {ack_topic('gw-01')}"
+    )
 
 
 @EVERY_BROKER
@@ -379,6 +396,8 @@ def test_what_is_for_another_is_not_had_by_taking_over_its_session(site: Any, wa
         # As an agent does: sent again until it is stored.
         wait(lambda: sent_once(site, victim, made), "stored")  # noqa: B023
         assert thief.messages == []
+    nats = "nats" in site.broker_log.name
+    site.await_log("Client connection closed: Duplicate Client ID" if nats else "Client gw-02 already connected")
 
 
 @EVERY_BROKER
@@ -388,7 +407,9 @@ def test_without_a_certificate_nobody_gets_to_the_broker(site: Any) -> None:
 
 
 @EVERY_BROKER
-def test_a_certificate_of_another_authority_is_worth_nothing(site: Any, tmp_path: Path) -> None:
+def test_a_certificate_of_another_authority_is_worth_nothing(
+    site: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     site.enrolled("gw-01")
     own = CertificateAuthority.open_or_create(tmp_path / "own", b"the attacker's own one")
     attacker = site.gateway("gw-01")
@@ -398,6 +419,7 @@ def test_a_certificate_of_another_authority_is_worth_nothing(site: Any, tmp_path
     with pytest.raises((ssl.SSLError, OSError, http.client.HTTPException)):
         site.post(RENEWAL_PATH, attacker.renewal(), attacker.pair)
     site.await_log("handshake error" if "nats" in site.broker_log.name else "verify failed")
+    assert "shows a foreign certificate" in caplog.text
 
 
 @EVERY_BROKER
@@ -439,6 +461,9 @@ def test_an_open_connection_ends_when_its_gateway_is_revoked(site: Any, wait: Ca
     assert bystander.let_in
     bystander.publish(record_topic("gw-02"), other.make(1)[0].data)
     await_stored(site, wait, "gw-02", 1)
+    site.await_log("authentication error" if "nats" in site.broker_log.name else "certificate verify failed")
+    with connect(site.database_url) as conn:
+        assert decisions(conn, "gw-01")[-1].kind == "revoked"
 
 
 def test_a_revoked_certificate_is_not_renewed(site: Any) -> None:
@@ -495,6 +520,9 @@ def test_an_oversized_record_goes_no_further_than_quarantine(site: Any, wait: Ca
     peer = site.peer(gateway.pair)
     peer.publish(record_topic("gw-01"), bytes(MAXIMUM_RECORD_BYTES + 1))
     wait(lambda: site.quarantined() == {"oversized": 1}, "quarantine")
+    with connect(site.database_url) as conn:
+        [refused] = list_quarantine(conn)
+    assert (refused.topic, str(MAXIMUM_RECORD_BYTES + 1) in refused.detail) == (record_topic("gw-01"), True)
 
 
 @EVERY_BROKER
@@ -537,6 +565,9 @@ def test_slow_clients_of_the_broker_hold_nobody_up(site: Any, wait: Callable[...
     await_stored(site, wait, "gw-01", 1)
     if "nats" in site.broker_log.name:
         site.await_log("TLS handshake timeout")
+    else:
+        # It waits for them, says who they are, and serves the others.
+        assert site.broker_log.read_text(errors="replace").count("New connection from 127.0.0.1") > len(slow)
     for connection in slow:
         connection.close()
 

@@ -19,6 +19,7 @@ from ingest.holes import tell_holes
 from ingest.transaction import AdmissionTransactions
 from shopfloor.main import main
 from store.database import connect, pool
+from store.incidents import add_incident
 from store.projects import project
 from wire.keys import SigningKey, VerifyingKey
 from wire.topics import record_topic
@@ -69,6 +70,39 @@ def test_gateway_is_trusted_and_its_records_are_reported(
     shown = _run(capsys, "quarantine", "list", "--database", database_url)[1]
     assert shown.split()[1:3] == ["2025-10-09T16:53:20+08:00", "not-a-record"]
     assert "head 1" in _run(capsys, "status", "--database", database_url)[1]
+
+
+def test_incidents_are_closed_and_opened_again_on_record(database_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with connect(database_url) as conn:
+        add_incident(conn, "gw-01", "fork", 7, {"stored": "ab"}, b"bytes", RECEIVED_MS)
+    where = ("--database", database_url)
+    (found,) = json.loads(_run(capsys, "incidents", "list", *where, "--json")[1])["incidents"]
+    number = str(found["id"])
+    assert (found["closed_ms"], found["bytes"], found["decisions"]) == (None, 5, [])
+    code, out, _ = _run(capsys, "incidents", "close", number, "--reason", "spool copied", "--by", "li.wei", *where)
+    assert (code, out) == (0, f"incident {number} is closed now\n")
+    assert "open incidents: 0" in _run(capsys, "status", *where)[1]
+    assert _run(capsys, "incidents", "list", "--state", "open", *where)[1] == "there are no incidents\n"
+    shown = _run(capsys, "incidents", "list", "--state", "closed", *where)[1]
+    assert shown.startswith(f"{number}  2025-10-09T16:53:20+08:00  gw-01  fork ")
+    assert "closed by li.wei: spool copied" in shown
+    code, out, _ = _run(capsys, "incidents", "reopen", number, "--reason", "it goes on", *where, "--json")
+    assert json.loads(out)["changed"] == [found["id"]]
+    (again,) = json.loads(_run(capsys, "incidents", "list", *where, "--json")[1])["incidents"]
+    assert again["closed_ms"] is None
+    assert [(one["closed"], one["reason"]) for one in again["decisions"]] == [
+        (True, "spool copied"),
+        (False, "it goes on"),
+    ]
+    code, _, err = _run(capsys, "incidents", "close", "99", "--reason", "x", *where)
+    assert (code, "no incident 99" in err) == (2, True)
+
+
+def test_a_closing_without_a_reason_is_none(database_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        _run(capsys, "incidents", "close", "1", "--reason", "  ", "--database", database_url)
+    assert ended.value.code == 2
+    assert "must not be empty" in capsys.readouterr().err
 
 
 def test_plan_is_registered_and_amended(database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

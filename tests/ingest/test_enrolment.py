@@ -108,7 +108,7 @@ def test_a_refusal_is_told(site: Any, config: GatewayConfig) -> None:
     with connect(site.database_url) as conn:
         refuse(conn, enrolments(conn)[0].id, "operator", 1)
     assert enrolment.ask(config, "city").state == "refused"
-    other = config.model_copy(update={"key_file": config.key_file.with_name("other.key")})
+    other = replace(config, key_file=config.key_file.with_name("other.key"))
     with pytest.raises(EnrolmentRefusedError, match="used before") as caught:
         enrolment.begin(other, code, address(site), "other")
     assert caught.value.exit_code == 1

@@ -16,6 +16,7 @@ from ingest.rebuild import check, rebuild
 from ingest.transaction import AdmissionTransactions
 from ingest.worker import IntervalWorker
 from shopfloor.main import main
+from store.clocks import read_clocks
 from store.database import Connection, Pool, pool, transaction
 from store.gateways import add_gateway
 from store.intervals import read_gateway_intervals
@@ -115,6 +116,8 @@ PLANTED = [
     ),
     Planted("a span too short", "UPDATE record_span SET longest_ms = 1 WHERE gateway = 'gw-01'", "record-span"),
     Planted("no span", "DELETE FROM record_span WHERE gateway = 'gw-01'", "record-span"),
+    Planted("a clock", "UPDATE gateway_clock SET offset_us = 5 WHERE gateway = 'gw-01'", "clock"),
+    Planted("a clock of an older record", "UPDATE gateway_clock SET seq = 119 WHERE gateway = 'gw-01'", "clock"),
     Planted(
         "a count of samples",
         "UPDATE record SET samples = samples + 1 WHERE gateway = 'gw-01' AND seq = 5",
@@ -157,6 +160,18 @@ PLANTED = [
         repaired=False,
     ),
 ]
+
+
+def test_a_clock_that_is_not_known_yet_is_no_difference_and_a_rebuild_learns_it(filled: Pool) -> None:
+    """The records of an older version were stored before their clocks were kept."""
+    with transaction(filled) as conn:
+        before = read_clocks(conn)
+        conn.execute("DELETE FROM gateway_clock")
+    assert check(filled).equal
+    rebuild(filled)
+    with transaction(filled) as conn:
+        assert read_clocks(conn) == before
+        assert before["gw-01"].seq == 120
 
 
 def _plant(conn: Connection, statement: str) -> None:

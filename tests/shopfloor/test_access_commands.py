@@ -243,12 +243,21 @@ def test_files_that_cannot_be_used_are_named(
 
 
 @pytest.fixture
-def served(database_url: str, files: Files) -> Iterator[str]:
+def server_log(tmp_path: Path) -> Path:
+    """Where `served` logs to."""
+    return tmp_path / "server.log"
+
+
+@pytest.fixture
+def served(database_url: str, files: Files, server_log: Path) -> Iterator[str]:
     """A server of pages and API on all addresses of this machine, as a process; the address to ask."""
     command = [sys.executable, "-m", "shopfloor", *SERVERS["dashboards"], EVERYWHERE]
-    with subprocess.Popen(
-        [*command, "--database", database_url, *files.options], stdout=subprocess.PIPE, text=True
-    ) as process:
+    with (
+        server_log.open("w") as log,
+        subprocess.Popen(
+            [*command, "--database", database_url, *files.options], stdout=subprocess.PIPE, stderr=log, text=True
+        ) as process,
+    ):
         assert process.stdout
         line = process.stdout.readline()
         assert line.startswith(f"dashboards at https://{EVERYWHERE}:"), line
@@ -281,7 +290,7 @@ def test_a_server_beyond_loopback_speaks_tls_and_lets_in_who_logs_in(
     assert "is not trusted" in capsys.readouterr().err
 
 
-def test_clear_text_is_not_understood(served: str) -> None:
+def test_clear_text_is_not_understood_and_what_was_refused_is_logged(served: str, server_log: Path) -> None:
     with socket.create_connection(("127.0.0.1", int(served.rpartition(":")[2])), timeout=20) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         try:
@@ -289,3 +298,16 @@ def test_clear_text_is_not_understood(served: str) -> None:
         except ConnectionResetError:
             answer = b""
     assert not answer.startswith(b"HTTP")
+    assert "refused a connection that is not TLS, or not as it is spoken here: HTTP_REQUEST" in server_log.read_text()
+
+
+def test_old_versions_of_tls_are_refused_and_logged(served: str, server_log: Path) -> None:
+    old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
+    old.set_ciphers("ALL:@SECLEVEL=0")
+    with pytest.warns(DeprecationWarning, match="TLS"):
+        old.minimum_version, old.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
+    port = int(served.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as plain, pytest.raises(ssl.SSLError):
+        old.wrap_socket(plain)
+    assert "not as it is spoken here: UNSUPPORTED_PROTOCOL" in server_log.read_text()

@@ -167,6 +167,8 @@ def test_a_site_runs_restarts_what_dies_and_leaves_in_order(
         wait_until(lambda before=before: site.stored() >= before + 2, 60, logs)
     assert site.figure("shopfloor_gateways") == 1
     assert site.figure("shopfloor_ingest_connected") == 1
+    assert site.figure("shopfloor_broker_up") == 1
+    assert site.figure("shopfloor_broker_stream_messages", stream="$MQTT_msgs") >= 0
 
     assert site.agent
     site.agent.terminate()

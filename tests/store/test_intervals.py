@@ -1,13 +1,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import astuple, replace
+from dataclasses import astuple, fields, replace
 
+import numpy as np
 import pytest
 
 from store.database import Connection, connect
 from store.errors import RowsOutsideRangeError
-from store.intervals import IntervalRow, interval_extent, read_interval_values, read_intervals, replace_intervals
+from store.intervals import (
+    IntervalColumns,
+    IntervalRow,
+    interval_extent,
+    read_interval_arrays,
+    read_interval_values,
+    read_intervals,
+    replace_intervals,
+)
 from store.series import series_names
 
 STEP = 900_000
@@ -102,11 +111,25 @@ def test_series_get_one_number_each_whoever_names_them_first(database_url: str) 
         assert series_names(two, "gw-02") == []
 
 
-def test_values_alone_are_read_of_the_series_that_have_any(conn: Connection) -> None:
-    replace_intervals(conn, "gw-01", MIDNIGHT, MIDNIGHT + DAY, [energy(1, None), energy(0), state(0)])
-    found = read_interval_values(conn, [ENERGY, "gw-01/meter-9/power"], MIDNIGHT, MIDNIGHT + DAY)
-    assert list(found) == [ENERGY]
-    values = found[ENERGY]
-    assert values.time_ms == [MIDNIGHT, MIDNIGHT + STEP]
-    assert (values.mean, values.increase, values.coverage) == ([10.5, 11.5], [1.5, None], [0.75, 0.75])
-    assert read_interval_values(conn, [ENERGY], MIDNIGHT + DAY, MIDNIGHT + 2 * DAY) == {}
+def test_arrays_hold_what_lists_hold(conn: Connection) -> None:
+    rows = [energy(1, None), energy(0), state(0), state(1)]
+    replace_intervals(conn, "gw-01", MIDNIGHT, MIDNIGHT + DAY, rows)
+    names = [ENERGY, STATE, "gw-01/meter-9/power"]
+    lists = read_intervals(conn, names, MIDNIGHT, MIDNIGHT + DAY)
+    arrays = read_interval_arrays(conn, names, MIDNIGHT, MIDNIGHT + DAY)
+    assert list(arrays) == names
+    for name, columns in lists.items():
+        for column in fields(IntervalColumns):
+            found, expected = getattr(arrays[name], column.name), getattr(columns, column.name)
+            if column.name == "states":
+                assert found == expected
+            else:
+                assert found.dtype == (np.int64 if column.name in {"time_ms", "count"} else np.float64)
+                assert [None if math.isnan(value) else value for value in found.tolist()] == expected
+    assert any(states is not None for states in arrays[STATE].states)
+    assert read_interval_arrays(conn, [ENERGY], MIDNIGHT + DAY, MIDNIGHT + 2 * DAY)[ENERGY].time_ms.size == 0
+    values = read_interval_values(conn, names, MIDNIGHT, MIDNIGHT + DAY)
+    assert list(values) == [ENERGY, STATE], "those that have any"
+    for column in ("time_ms", "mean", "increase", "coverage"):
+        found = getattr(values[ENERGY], column)
+        assert np.array_equal(found, getattr(arrays[ENERGY], column), equal_nan=True)

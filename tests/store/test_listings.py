@@ -10,6 +10,7 @@ import pytest
 from store.database import Connection, pool, reading
 from store.errors import DatabaseUnreachableError
 from store.gateways import add_gateway
+from store.incident_decisions import close_incidents
 from store.incidents import add_incident
 from store.intervals import IntervalRow, intervals_between, next_interval_ms, replace_intervals
 from store.latest import LatestValue, upsert_latest
@@ -109,6 +110,9 @@ def test_incidents_the_newest_first(filled: Connection) -> None:
     assert numbers(among=["gw-02"]) == [3, 1]
     assert numbers(kind="fork") == [2]
     assert numbers(from_ms=NOW_MS + 1, to_ms=NOW_MS + 3) == [2, 1]
+    close_incidents(filled, [last.id], "li.wei", "settled", NOW_MS + 9)
+    assert (numbers(closed=True), numbers(closed=False)) == ([2], [3, 1, 0])
+    assert [one.closed_ms for one in page_of_incidents(filled, before=None, limit=2, among=None)] == [None, NOW_MS + 9]
     assert incident_bytes(filled, last.id) == ("gw-01", b"second")
     assert incident_bytes(filled, last.id + 1) == ("gw-02", None)
     assert incident_bytes(filled, 10**9) is None

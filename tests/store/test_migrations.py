@@ -4,6 +4,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -204,6 +205,57 @@ def test_an_interrupted_step_outside_a_transaction_is_done_again(conn: Connectio
     assert migrate(conn) == ["0004_incident_kinds"]
     row = conn.execute("SELECT indisvalid FROM pg_index WHERE indexrelid = 'incident_kind'::regclass").fetchone()
     assert row == (True,)
+
+
+def _pieces_without_the_index_of_events(conn: Connection) -> list[str]:
+    rows = conn.execute(
+        """
+        SELECT inhrelid::regclass::text FROM pg_inherits
+        WHERE inhparent = 'record'::regclass AND 1 <> (
+            SELECT count(*) FROM pg_index
+            WHERE indrelid = inhrelid AND indisvalid AND pg_get_indexdef(indexrelid) LIKE '%(gateway, seq) WHERE%')
+        """
+    ).fetchall()
+    return [name for (name,) in rows]
+
+
+EVENTS = "0008_indexes_of_events_and_open_incidents"
+
+
+def test_the_index_of_events_is_on_every_piece_those_before_and_those_to_come(first_state: str) -> None:
+    _fill(first_state, 100)
+    with connect(first_state) as conn:
+        migrate(conn)
+        conn.execute("SELECT make_partitions('record', ARRAY['2031-01-01 00:00:00+00'::timestamptz])")
+        conn.commit()
+        insert_records(conn, [replace(_record(101), time_ms=START_MS + 2_000 * DAY_MS)])
+        row = conn.execute("SELECT count(*) FROM pg_inherits WHERE inhparent = 'record'::regclass").fetchone()
+        assert row is not None and row[0] >= 2  # noqa: PT018 - mypy's narrowing
+        assert _pieces_without_the_index_of_events(conn) == []
+        row = conn.execute("SELECT indisvalid FROM pg_index WHERE indexrelid = 'record_event'::regclass").fetchone()
+        assert row == (True,)
+
+
+def test_an_index_of_events_that_was_interrupted_is_finished(first_state: str) -> None:
+    _fill(first_state, 100)
+    with connect(first_state) as conn:
+        migrate(conn)
+        conn.execute("DROP INDEX record_event")
+        piece = conn.execute(
+            "SELECT record.tableoid::regclass::text, relname FROM record"
+            " JOIN pg_class ON pg_class.oid = record.tableoid LIMIT 1"
+        ).fetchone()
+        assert piece is not None
+        # As far as one attempt came: the index of one piece was being made, and belongs to nothing.
+        conn.execute(f'CREATE INDEX IF NOT EXISTS "{piece[1]}_event" ON {piece[0]} (gateway, seq) WHERE kind = 2')
+        conn.execute(
+            "UPDATE pg_index SET indisvalid = false FROM pg_class WHERE pg_class.oid = indexrelid AND relname = %s",
+            (f"{piece[1]}_event",),
+        )
+        conn.execute("DELETE FROM applied_migration WHERE name = %s", (EVENTS,))
+        conn.commit()
+        assert migrate(conn) == [EVENTS]
+        assert _pieces_without_the_index_of_events(conn) == []
 
 
 BLOCKING = re.compile(

@@ -24,10 +24,15 @@ from store.records import (
     freshness,
     insert_records,
     lock_head,
+    named_descriptors,
+    newest_statement,
     read_head,
     read_records,
+    record_bytes,
     record_hashes,
     records_before,
+    records_beyond,
+    telling_records,
 )
 
 MINUTE = 60_000
@@ -255,3 +260,69 @@ def test_counts_are_counted_from_the_rows(conn: Connection) -> None:
     assert (found["gw-02"].records, found["gw-02"].head_seq, found["gw-02"].newest_time_ms) == (0, 0, None)
     newest = freshness(conn)["gw-01"]
     assert astuple(newest) == (4, stored[3].time_ms, stored[3].received_ms)
+
+
+def test_the_events_of_a_gateway_are_read_by_their_index_however_many_records_there_are(conn: Connection) -> None:
+    """As a page of a project reads them: over all of its time."""
+    rows = [record(seq, BEGIN + seq * MINUTE, kind=0 if seq % 1_000 else 2) for seq in range(1, 6_001)]
+    insert_records(conn, rows)
+    conn.commit()
+    conn.execute("ANALYZE record")
+    conn.commit()
+    from_ms, to_ms = BEGIN, BEGIN + 10_000 * MINUTE
+    used = (
+        "SELECT coalesce(sum(idx_scan), 0) FROM pg_stat_user_indexes"
+        " WHERE pg_get_indexdef(indexrelid) LIKE '%WHERE (kind = 2)'"
+    )
+
+    def scans() -> int:
+        conn.execute("SELECT pg_stat_force_next_flush()")
+        conn.commit()
+        row = conn.execute(used).fetchone()
+        return 0 if row is None else int(row[0])
+
+    before = scans()
+    for _ in range(8):
+        found = [one.seq for one in read_records(conn, "gw-01", from_ms=from_ms, to_ms=to_ms, kind=2)]
+        assert found == [1_000, 2_000, 3_000, 4_000, 5_000, 6_000]
+        conn.commit()
+    assert scans() >= before + 8
+
+
+def test_bytes_of_many_records_come_in_their_order(conn: Connection) -> None:
+    stored = minutes(1_200)
+    insert_records(conn, stored)
+    assert list(record_bytes(conn, "gw-01", 3, 1_199)) == [
+        (one.seq, one.data, one.received_ms) for one in stored[2:1_199]
+    ]
+    part = record_bytes(conn, "gw-01", 1, 1_200)
+    assert next(part)[0] == 1
+    part.close()
+    assert next(record_bytes(conn, "gw-01", 7, 7))[0] == 7, "the cursor was closed"
+
+
+def test_the_records_that_tell_of_a_run(conn: Connection) -> None:
+    stored = minutes(300)
+    stored[99] = record(100, stored[99].time_ms, kind=2)
+    stored[119] = record(120, stored[119].time_ms, kind=1)
+    insert_records(conn, stored)
+    firsts: dict[int, int] = {}
+    for one in stored[9:]:
+        if one.kind == 0:
+            firsts.setdefault(one.received_ms // 3_600_000, one.seq)
+    expected = sorted({*firsts.values(), 100, 120})
+    assert [seq for seq, _, _ in telling_records(conn, "gw-01", 10, 300)] == expected
+    assert newest_statement(conn, "gw-01") == 120
+    assert newest_statement(conn, "gw-02") == 0
+
+
+def test_records_of_a_run_beyond_a_range_and_what_they_name(conn: Connection) -> None:
+    stored = minutes(10)
+    insert_records(conn, stored)
+    range_ms = (BEGIN + 2 * MINUTE, BEGIN + 5 * MINUTE)
+    inside = [one.seq for one in read_records(conn, "gw-01", from_ms=range_ms[0], to_ms=range_ms[1])]
+    beyond = [one.seq for one in records_beyond(conn, "gw-01", range_ms, 2, 9)]
+    assert sorted([*inside, *beyond]) == list(range(2, 10))
+    assert inside
+    assert beyond
+    assert named_descriptors(conn, "gw-01", 2, 9) == {NO_HASH: 8}

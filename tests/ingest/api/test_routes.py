@@ -22,6 +22,7 @@ from ingest.api.router import PREFIX, read_api
 from ingest.authentication import Message
 from ingest.transaction import AdmissionTransactions
 from store.database import connect, pool
+from store.incident_decisions import close_incidents
 from store.readers import READER_KEY, Reader, Scope
 from wire.record import open_record, record_hash
 from wire.record_file import read_records
@@ -253,6 +254,14 @@ def test_incidents_and_quarantine(served: Served) -> None:
     assert served.get("/incidents", to=found[0]["at"]).json()["incidents"] == []
     assert served.get("/incidents", gateway="gw-02").json()["incidents"] == []
     assert served.get("/incidents", kind="hole").json()["incidents"] == []
+    assert (found[0]["closed"], found[0]["decisions"]) == (None, [])
+    assert served.get("/incidents", state="open").json()["incidents"] == found
+    with connect(served.database_url) as conn:
+        close_incidents(conn, [found[0]["id"]], "li.wei", "the spool was copied", END_MS)
+    assert served.get("/incidents", state="open").json()["incidents"] == []
+    (closed,) = served.get("/incidents", state="closed").json()["incidents"]
+    told = {"closed": True, "actor": "li.wei", "reason": "the spool was copied", "at": closed["closed"]}
+    assert closed == found[0] | {"closed": closed["closed"], "decisions": [told]}
     refused = served.get("/quarantine").json()
     assert (refused["messages"], refused["bytes"], refused["reasons"][0]["reason"]) == (1, 7, "not-a-record")
     assert served.get("/incidents/999/bytes").status_code == 404

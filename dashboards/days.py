@@ -134,7 +134,7 @@ def day_table(plan: Plan, kpi: KpiPlan, result: KpiResult, table: IntervalTable)
         output=output,
         units={name: plan.series[name].unit for name in names},
         days=tuple(days),
-        line=_line(learnt, periods["baseline"], output),
+        line=_line(learnt, _conditions(plan, kpi, periods["baseline"]), output),
     )
 
 
@@ -145,7 +145,12 @@ class _Band:
 
 
 def _learnt(plan: Plan, kpi: AdjustedSaving, baseline: PeriodDays) -> FittedModel | None:
-    return kpi.learn(plan, baseline).model
+    """The model of single days; None where the figure rests on hours or bills."""
+    return kpi.learn(plan, baseline).model if kpi.granularity == "day" else None
+
+
+def _conditions(plan: Plan, kpi: KpiPlan, baseline: PeriodDays) -> Conditions | None:
+    return kpi.conditions(plan, baseline) if isinstance(kpi, AdjustedSaving) else None
 
 
 def _day_values(period: PeriodDays, series: str, *, whole: bool) -> dict[int, float]:
@@ -204,12 +209,12 @@ def _days(
 
 
 def _line(
-    learnt: FittedModel | None, baseline: PeriodDays, output: str | None
+    learnt: FittedModel | None, conditions: Conditions | None, output: str | None
 ) -> tuple[tuple[float, float], ...] | None:
-    if learnt is None or output is None or learnt.by_calendar:
+    if learnt is None or conditions is None or output is None or learnt.by_calendar:
         return None
-    means = {term.variable: baseline.used_values(term.variable).mean() for term in learnt.terms if term.variable}
-    measured = baseline.used_values(output)
+    means = {name: values.mean() for name, values in conditions.variables.items()}
+    measured = conditions.variables[output]
     outputs = np.linspace(float(measured.min()), float(measured.max()), LINE_POINTS)
     variables = {name: np.full(LINE_POINTS, mean) for name, mean in means.items()} | {output: outputs}
     ordinals = np.zeros(LINE_POINTS, dtype=np.int64)

@@ -13,7 +13,9 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
-from evidence.comparison import Comparison
+from evidence.block_bootstrap import quantile_of_sizes, resampled_sums
+from evidence.comparison import Comparison, Interval
+from evidence.normalised_comparison import NormalisedComparison, NormalPrediction
 from evidence.regression import LeastSquares
 from evidence.result import ResultModel
 from evidence.table import FloatArray, IntArray
@@ -31,10 +33,10 @@ class AlternativeInterval(ResultModel):
     """An interval of the change by another method; None where the days do not determine it.
 
     ``half_width`` is of the saving, in the unit of the energy. ``block_days``, ``replicates`` and ``seed`` (PCG64) are
-    those of a bootstrap.
+    those of a bootstrap. ``fit_on_days`` is about the change that the same model on days gives, not about the result's.
     """
 
-    method: Literal["exact_ar1", "block_bootstrap"]
+    method: Literal["exact_ar1", "block_bootstrap", "ashrae_months", "fit_on_days"]
     interval: tuple[float, float] | None
     half_width: float | None
     block_days: int | None = None
@@ -65,12 +67,53 @@ def alternative_intervals(
             widened = found.t / float(stats.norm.ppf(0.5 + confidence / 2.0))
             half_width = bootstrap_half_width(fit, reporting_design, min(rho, MAXIMUM_RHO), confidence)
             bootstrapped = widened * half_width
+    return _described((compared.interval_with(exact), exact), (compared.interval_with(bootstrapped), bootstrapped))
+
+
+def alternative_intervals_of_models(compared: NormalisedComparison) -> tuple[AlternativeInterval, ...]:
+    """Return the same two intervals of a difference between two models under the same conditions.
+
+    No noise of days is in it. Each period has its own rho, and both methods take the t of the main interval.
+    """
+    before, after, t = compared.before, compared.after, compared.t
+    if before.rho_debiased is None or after.rho_debiased is None or t is None or compared.change is None:
+        return _described((None, None), (None, None))
+    variances = _exact_variance(before), _exact_variance(after)
+    error = compared.relative_error(*variances)
+    exact = None if error is None else t * error
+    exact_kwh = t * math.sqrt(sum(variances))
+    if min(before.model.fit.n, after.model.fit.n) < 2 * BLOCK_DAYS:
+        return _described((compared.interval_with(exact), exact_kwh), (None, None))
+    generator = np.random.PCG64(SEED)
+    of_before, of_after = (_bootstrapped_total(one, generator) for one in (before, after))
+    widened = t / float(stats.norm.ppf(0.5 + compared.confidence / 2.0))
+    saving = widened * quantile_of_sizes(of_before - of_after, compared.confidence)
+    relative = (
+        widened * quantile_of_sizes(of_after - (1.0 + compared.change) * of_before, compared.confidence) / before.total
+    )
+    return _described((compared.interval_with(exact), exact_kwh), (compared.interval_with(relative), saving))
+
+
+def _exact_variance(one: NormalPrediction) -> float:
+    variance, spread = exact_model_variance(one.model.fit, one.days, one.column, one.rho_debiased or 0.0)
+    return variance * spread
+
+
+def _bootstrapped_total(one: NormalPrediction, generator: np.random.PCG64) -> FloatArray:
+    fit, rho = one.model.fit, min(one.rho_debiased or 0.0, MAXIMUM_RHO)
+    errors = resampled_sums(_scaled_residuals(fit), fit.design @ (fit.inverse @ one.column), generator)
+    return np.asarray(errors / math.sqrt(seen_by_blocks(rho)))
+
+
+def _described(
+    exact: tuple[Interval | None, float | None], bootstrapped: tuple[Interval | None, float | None]
+) -> tuple[AlternativeInterval, ...]:
     return (
-        AlternativeInterval(method="exact_ar1", interval=compared.interval_with(exact), half_width=exact),
+        AlternativeInterval(method="exact_ar1", interval=exact[0], half_width=exact[1]),
         AlternativeInterval(
             method="block_bootstrap",
-            interval=compared.interval_with(bootstrapped),
-            half_width=bootstrapped,
+            interval=bootstrapped[0],
+            half_width=bootstrapped[1],
             block_days=BLOCK_DAYS,
             replicates=REPLICATES,
             seed=SEED,
@@ -86,12 +129,16 @@ def exact_standard_error(
     Var = s^2 [1'X_R (X'X)^-1 X'OX (X'X)^-1 X_R'1 + sum of rho^|i-j| over the reporting days], O = rho^|i-j| over the
     baseline days, s^2 = SSE/(n - tr((X'X)^-1 X'OX)), which is unbiased under O where SSE/(n - p) is too small.
     """
-    rho = max(rho, 0.0)
-    correlation = np.power(rho, np.abs(fit_days[:, np.newaxis] - fit_days[np.newaxis, :]))
+    variance, spread = exact_model_variance(fit, fit_days, reporting_design.sum(axis=0), rho)
+    return math.sqrt(variance * (spread + correlated_sum_factor(reporting_days, rho)))
+
+
+def exact_model_variance(fit: LeastSquares, fit_days: IntArray, column: FloatArray, rho: float) -> tuple[float, float]:
+    """Return s^2 and the variance of ``column`` times the coefficients in units of s^2, under AR(1) noise."""
+    correlation = np.power(max(rho, 0.0), np.abs(fit_days[:, np.newaxis] - fit_days[np.newaxis, :]))
     middle = fit.design.T @ correlation @ fit.design
-    variance = fit.sse / (fit.n - float(np.trace(fit.inverse @ middle)))
-    weights = fit.inverse @ reporting_design.sum(axis=0)
-    return math.sqrt(variance * (float(weights @ middle @ weights) + correlated_sum_factor(reporting_days, rho)))
+    weights = fit.inverse @ column
+    return fit.sse / (fit.n - float(np.trace(fit.inverse @ middle))), float(weights @ middle @ weights)
 
 
 def bootstrap_half_width(fit: LeastSquares, reporting_design: FloatArray, rho: float, confidence: float) -> float:
@@ -101,24 +148,14 @@ def bootstrap_half_width(fit: LeastSquares, reporting_design: FloatArray, rho: f
     reporting days; the error of a resample is that of the refitted model's sum minus that of the reporting days. The
     quantile of its absolute value is divided by the root of the share of the long-run variance that such blocks see.
     """
-    n, m = fit.n, len(reporting_design)
-    scaled = (fit.residuals - fit.residuals.mean()) * math.sqrt(n / (n - fit.p))
+    scaled = _scaled_residuals(fit)
     generator = np.random.PCG64(SEED)
     influence = fit.design @ (fit.inverse @ reporting_design.sum(axis=0))
-    errors = _resampled(scaled, influence, generator) - _resampled(scaled, np.ones(m), generator)
-    quantile = float(np.sort(np.abs(errors))[math.ceil(confidence * REPLICATES) - 1])
-    return quantile / math.sqrt(seen_by_blocks(max(rho, 0.0)))
+    errors = resampled_sums(scaled, influence, generator) - resampled_sums(
+        scaled, np.ones(len(reporting_design)), generator
+    )
+    return quantile_of_sizes(errors, confidence) / math.sqrt(seen_by_blocks(max(rho, 0.0)))
 
 
-def _resampled(residuals: FloatArray, weights: FloatArray, generator: np.random.PCG64) -> FloatArray:
-    """Weighted sums of `REPLICATES` series of residuals, each as long as ``weights`` and made of blocks."""
-    blocks = -(-len(weights) // BLOCK_DAYS)
-    starts = len(residuals) - BLOCK_DAYS + 1
-    padded = np.zeros(blocks * BLOCK_DAYS)
-    padded[: len(weights)] = weights
-    # The sum of a block depends on which is drawn and where it is put: all of them at once, a row a drawn block.
-    sums = np.lib.stride_tricks.sliding_window_view(residuals, BLOCK_DAYS) @ padded.reshape(blocks, BLOCK_DAYS).T
-    # The raw stream of a bit generator is stable across numpy versions; the methods of Generator are not.
-    raw = np.asarray(generator.random_raw(REPLICATES * blocks), dtype=np.uint64)
-    picked = (((raw >> np.uint64(32)) * np.uint64(starts)) >> np.uint64(32)).astype(np.int64)
-    return np.asarray(sums[picked.reshape(REPLICATES, blocks), np.arange(blocks)].sum(axis=1))
+def _scaled_residuals(fit: LeastSquares) -> FloatArray:
+    return np.asarray((fit.residuals - fit.residuals.mean()) * math.sqrt(fit.n / (fit.n - fit.p)))

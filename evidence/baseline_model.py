@@ -10,13 +10,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evidence.regression import LeastSquares
 from evidence.table import FloatArray, IntArray
+
+Granularity = Literal["day", "hour", "bill_month"]
+"""What a model is learnt from: days, hours, or bills of a month each."""
 
 
 @dataclass(frozen=True)
@@ -33,27 +36,53 @@ class Term:
 
 @dataclass(frozen=True)
 class Conditions:
-    """What drives the energy of some days; one entry a day everywhere.
+    """What drives the energy of some days, hours or bills; one entry a row everywhere.
 
     ``ordinals`` are proleptic day numbers of the local dates, ``variables`` the plan's variables by name in their own
     units. ``temperature`` names the one of them that is outdoor temperature, in ``temperature_unit`` (degC, degF, K);
-    None when there is none.
+    None when there is none. ``hours`` are the local hours of the day (0 to 23) where rows are hours. ``lengths`` are
+    the days in each row where rows are bills: energy and increments are then stated a day, and a row weighs as many
+    days as it has.
     """
 
     ordinals: IntArray
     variables: Mapping[str, FloatArray]
     temperature: str | None = None
     temperature_unit: str = "degC"
+    hours: IntArray | None = None
+    lengths: FloatArray | None = None
 
     @property
     def n(self) -> int:
-        """Number of days."""
+        """Number of rows."""
         return len(self.ordinals)
+
+    @property
+    def granularity(self) -> Granularity:
+        """What a row is."""
+        if self.lengths is not None:
+            return "bill_month"
+        return "day" if self.hours is None else "hour"
+
+    @property
+    def weights(self) -> FloatArray | None:
+        """Weight of each row in a fit, 1 on average; None where all rows are alike."""
+        return None if self.lengths is None else self.lengths / self.lengths.mean()
 
     @property
     def weekdays(self) -> IntArray:
         """ISO 8601 weekday of each day: 1 Monday to 7 Sunday."""
         return (self.ordinals - 1) % 7 + 1
+
+    @property
+    def slots(self) -> IntArray:
+        """The time of the week of each row: its weekday, of hours the hour of the week (1 to 168, Monday first)."""
+        return self.weekdays if self.hours is None else (self.weekdays - 1) * 24 + self.hours + 1
+
+    @property
+    def slots_a_week(self) -> int:
+        """How many times of the week there are."""
+        return 7 if self.hours is None else 168
 
     @property
     def fahrenheit(self) -> FloatArray:
@@ -73,9 +102,19 @@ class Conditions:
         return {name: values for name, values in self.variables.items() if name != self.temperature}
 
     def only(self, chosen: NDArray[np.bool_]) -> Conditions:
-        """The conditions of some of the days."""
-        variables = {name: values[chosen] for name, values in self.variables.items()}
-        return replace(self, ordinals=self.ordinals[chosen], variables=variables)
+        """The conditions of some of the rows."""
+        return replace(
+            self,
+            ordinals=self.ordinals[chosen],
+            variables={name: values[chosen] for name, values in self.variables.items()},
+            hours=None if self.hours is None else self.hours[chosen],
+            lengths=None if self.lengths is None else self.lengths[chosen],
+        )
+
+    def followed_by(self, later: Conditions) -> Conditions:
+        """These days and then those of ``later``, which are days with the same variables."""
+        variables = {name: np.concatenate([values, later.variables[name]]) for name, values in self.variables.items()}
+        return replace(self, ordinals=np.concatenate([self.ordinals, later.ordinals]), variables=variables)
 
 
 class FittedModel(ABC):
@@ -87,15 +126,19 @@ class FittedModel(ABC):
 
     @abstractmethod
     def design(self, conditions: Conditions) -> FloatArray:
-        """Return the design matrix (days x p) of other days."""
+        """Return the design matrix (rows x p) of other rows of the same granularity."""
 
 
 class BaselineModel(ABC):
-    """A kind of model that a plan may name. ``needs_temperature``: it does nothing without an outdoor temperature."""
+    """A kind of model that a plan may name. ``needs_temperature``: it does nothing without an outdoor temperature.
+
+    ``granularities`` are what it can be learnt from.
+    """
 
     name: ClassVar[str]
     needs_temperature: ClassVar[bool] = False
+    granularities: ClassVar[frozenset[Granularity]] = frozenset({"day"})
 
     @abstractmethod
     def learn(self, conditions: Conditions, energy: FloatArray) -> FittedModel | None:
-        """Fit daily ``energy`` on the days' conditions; None when the days do not determine the coefficients."""
+        """Fit the ``energy`` of rows on their conditions; None when they do not determine the coefficients."""

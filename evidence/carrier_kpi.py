@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from evidence.carriers import Carrier, UsedFactor, carrier_problems, converted, used_factor
+from evidence.factor_years import FactorYearFigure, factor_year_figures, factor_year_reason
 from evidence.factors import Factor
 from evidence.kpi import Problem
 from evidence.kpi_description import KpiInput
 from evidence.output_kpi import OUTPUT_INPUTS, OutputKpi
 from evidence.ratio_kpi import Columns, PeriodRatio, RatioModel
-from evidence.result import Reason, Wording
+from evidence.result import KpiResult, Reason, Wording
 from evidence.table import FloatArray
 from evidence.uncertainty import RatioChange
 
 if TYPE_CHECKING:
-    from evidence.plan import SeriesPlan
+    from evidence.plan import Plan, SeriesPlan
     from evidence.table import IntervalTable
 
 CARRIER_INPUTS = (
@@ -35,9 +36,11 @@ CARRIER_INPUTS = (
 
 
 class CarrierModel(RatioModel):
-    """A ratio with the factors that made it, the same on both sides."""
+    """A ratio with the factors that made it, the same on both sides; ``factor_years`` says what others would have made
+    of it where the factor in force changed between the periods."""
 
     factors: tuple[UsedFactor, ...]
+    factor_years: tuple[FactorYearFigure, ...] = ()
 
 
 class CarrierKpi(OutputKpi):
@@ -70,6 +73,23 @@ class CarrierKpi(OutputKpi):
     def factors(self) -> tuple[UsedFactor, ...]:
         """The factor of each carrier."""
         return tuple(used_factor(carrier, self.table) for carrier in self.carriers)
+
+    def evaluate(self, plan: Plan, table: IntervalTable) -> KpiResult:
+        """The ratio by the plan's factors, and beside it by those of other years where they matter."""
+        result = super().evaluate(plan, table)
+
+        def by_others(carriers: tuple[Carrier, ...]) -> KpiResult:
+            return super(CarrierKpi, self.model_copy(update={"carriers": carriers})).evaluate(plan, table)
+
+        figures = factor_year_figures(plan, self.table, self.carriers, by_others)
+        if not figures:
+            return result
+        return result.model_copy(
+            update={
+                "model": result.model.model_copy(update={"factor_years": figures}),
+                "reasons": (*result.reasons, factor_year_reason(result, figures)),
+            }
+        )
 
     def columns(self, table: IntervalTable) -> Columns | Reason:
         """The converted amount, never rounded, and the output."""

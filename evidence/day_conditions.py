@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from evidence.baseline_model import Conditions
 from evidence.days import PeriodDays
+from evidence.table import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from evidence.plan import SeriesPlan
@@ -19,10 +20,25 @@ def outdoor_temperature(series: Mapping[str, SeriesPlan], variables: Sequence[st
 
 def day_conditions(series: Mapping[str, SeriesPlan], variables: Sequence[str], days: PeriodDays) -> Conditions:
     """What drives the energy on the used days of a period."""
-    temperature = outdoor_temperature(series, variables)
+    return conditions_of(series, days.used_ordinals, {name: days.used_values(name) for name in variables})
+
+
+def conditions_of(
+    series: Mapping[str, SeriesPlan],
+    ordinals: IntArray,
+    values: Mapping[str, FloatArray],
+    *,
+    hours: IntArray | None = None,
+    lengths: FloatArray | None = None,
+) -> Conditions:
+    """Conditions of rows: ``values`` of variables of the plan, with the first temperature among them as the outdoor
+    one."""
+    temperature = outdoor_temperature(series, list(values))
     return Conditions(
-        ordinals=days.used_ordinals,
-        variables={name: days.used_values(name) for name in variables},
+        ordinals=ordinals,
+        variables=values,
         temperature=temperature,
         temperature_unit="" if temperature is None else series[temperature].unit,
+        hours=hours,
+        lengths=lengths,
     )

@@ -33,7 +33,7 @@ class PeriodDays:
 
     All arrays are as long as ``days``: ``expected`` and ``complete`` count intervals, ``used`` marks the days that
     count, ``sums`` has one array a series over the complete intervals of each day, and ``present`` counts the
-    intervals that each series has on its own.
+    intervals that each series has on its own. ``left_out`` are the days that the plan leaves out because of an event.
     """
 
     days: tuple[date, ...]
@@ -43,6 +43,7 @@ class PeriodDays:
     sums: Mapping[str, FloatArray]
     present: Mapping[str, IntArray]
     aggregation: Mapping[str, Aggregation]
+    left_out: frozenset[date] = frozenset()
 
     @property
     def n_used(self) -> int:
@@ -84,7 +85,9 @@ class PeriodDays:
         expected, complete = int(self.expected[position]), int(self.complete[position])
         short = [n for n, present in self.present.items() if 10 * present[position] < COMPLETE_TENTHS * expected]
         lacking = [n for n, present in self.present.items() if present[position] < expected]
-        reason: Literal["no_data", "incomplete"] = "incomplete" if complete else "no_data"
+        reason: Literal["no_data", "incomplete", "non_routine_event"] = "incomplete" if complete else "no_data"
+        if self.days[position] in self.left_out:
+            reason = "non_routine_event"
         return ExcludedDay(
             day=self.days[position], reason=reason, complete=complete / expected, missing=tuple(short or lacking)
         )
@@ -120,6 +123,7 @@ def period_days(
         },
         present={n: np.bincount(position[p], minlength=count).astype(np.int64) for n, p in present.items()},
         aggregation={name: table.series[name].definition.aggregation for name in names},
+        left_out=frozenset().union(*(table.left_out.get(name, frozenset()) for name in names)),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from scipy import stats
 
-from evidence.comparison import Comparison
+from evidence.comparison import Compared
 from evidence.result import ResultModel
 
 POWER = 0.8
@@ -12,11 +12,11 @@ POWER = 0.8
 
 
 class DetectableSaving(ResultModel):
-    """Savings as fractions of the adjusted baseline.
+    """Savings as fractions of the baseline energy.
 
-    ``excludes_zero`` is the smallest measured saving whose interval excludes zero, t SE / adjusted baseline; a true
-    saving of that size is found every second time. ``with_power`` is the true saving that is found with probability
-    ``power``: (t + t_power) SE / adjusted baseline.
+    ``excludes_zero`` is the smallest measured saving whose interval excludes zero, t SE; a true saving of that size is
+    found every second time. ``with_power`` is the true saving that is found with probability ``power``: (t + t_power)
+    SE. SE is relative to the baseline energy, too.
     """
 
     excludes_zero: float
@@ -24,17 +24,13 @@ class DetectableSaving(ResultModel):
     power: float
 
 
-def detectable_saving(comparison: Comparison) -> DetectableSaving | None:
+def detectable_saving(compared: Compared) -> DetectableSaving | None:
     """Return what could have been found; None where there is no interval.
 
-    n, m, rho and the residual variance are all in the standard error of `evidence.uncertainty`.
+    n, m, rho and the residual variance are all in the standard error of the comparison.
     """
-    found, total = comparison.uncertainty, comparison.adjusted_baseline
-    if found.standard_error is None or found.t is None or total <= 0:
+    standard_error, t = compared.relative_standard_error, compared.t
+    if standard_error is None or t is None:
         return None
-    of_power = float(stats.t.ppf(POWER, found.degrees_of_freedom))
-    return DetectableSaving(
-        excludes_zero=found.t * found.standard_error / total,
-        with_power=(found.t + of_power) * found.standard_error / total,
-        power=POWER,
-    )
+    of_power = float(stats.t.ppf(POWER, compared.degrees_of_freedom))
+    return DetectableSaving(excludes_zero=t * standard_error, with_power=(t + of_power) * standard_error, power=POWER)

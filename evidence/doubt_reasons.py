@@ -41,6 +41,9 @@ def _placebo_not_determinable(found: Placebo) -> Reason:
     if found.why == "no_interval":
         en = f"none of its windows of {found.window_days} days has an interval."
         zh = f"{found.window_days} 天的窗口均无法给出区间。"
+    elif found.why == "bills":
+        en = "a year has too few bills to take a reporting period out of them and learn from the rest."
+        zh = "一年的账单过少，无法划出报告期后再用其余账单建模。"
     else:
         en = (
             f"the baseline of {found.baseline_days} days is too short for two separate windows of "

@@ -26,12 +26,16 @@ def gate_reasons(learnt: FittedModel) -> Iterator[Reason]:
     _, p_value = fit.f_test
     if p_value is not None and p_value > MAXIMUM_MODEL_P:
         yield reasons.model_not_significant(p_value, MAXIMUM_MODEL_P)
-    by_variable = {
-        term.name: p for term, p in zip(learnt.terms, fit.p_values.tolist(), strict=True) if term.variable is not None
-    }
+    by_variable = variable_p_values(learnt)
     smallest = min(by_variable.values(), default=0.0)
     if smallest >= MAXIMUM_BEST_VARIABLE_P:
         yield reasons.no_significant_variable(smallest, MAXIMUM_BEST_VARIABLE_P)
     for name, p in by_variable.items():
         if p > MAXIMUM_VARIABLE_P:
             yield reasons.weak_variable(name, p, MAXIMUM_VARIABLE_P)
+
+
+def variable_p_values(learnt: FittedModel) -> dict[str, float]:
+    """The two-sided p of each term that multiplies a variable, by the name of the term."""
+    rows = zip(learnt.terms, learnt.fit.p_values.tolist(), strict=True)
+    return {term.name: p for term, p in rows if term.variable is not None}

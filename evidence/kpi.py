@@ -61,6 +61,10 @@ class KpiPlan(DocumentModel):
         """Yield what is wrong with this KPI given the plan's series."""
 
     @abstractmethod
+    def names(self) -> list[str]:
+        """The series that this KPI needs."""
+
+    @abstractmethod
     def evaluate(self, plan: Plan, table: IntervalTable) -> KpiResult:
         """Compute this KPI. Insufficient data is a result, never an exception."""
 

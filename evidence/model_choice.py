@@ -51,8 +51,9 @@ def judge(models: Mapping[str, BaselineModel], conditions: Conditions, energy: F
 
 
 def _error(judged: Judged) -> float:
+    """What the choice rests on, to twelve digits: those after them are the processor's, and models may be equals."""
     usable = judged.learnt is not None and judged.cv_rmse_left_out is not None
-    return judged.cv_rmse_left_out if usable and judged.cv_rmse_left_out is not None else math.inf
+    return round(judged.cv_rmse_left_out, 12) if usable and judged.cv_rmse_left_out is not None else math.inf
 
 
 def _left_out(model: BaselineModel, conditions: Conditions, energy: FloatArray) -> float | None:

@@ -14,12 +14,14 @@ from typing import Literal
 import numpy as np
 
 from evidence.baseline_model import BaselineModel, Conditions
-from evidence.comparison import compare
+from evidence.comparison import BeforeAndAfter, Method, avoided_energy
 from evidence.result import ResultModel
 from evidence.table import FloatArray
 
 MOST_WINDOWS = 40
 """Windows overlap, and more of them say hardly more: at least a step apart that keeps their number below this."""
+MOST_WINDOWS_OF_HOURS = 12
+"""A model of hours has a hundred and more coefficients, each window costs as much as the project itself."""
 MINIMUM_SEPARATE_WINDOWS = 2
 """The baseline must hold this many windows that do not overlap."""
 ROUNDING = 1e-9
@@ -33,12 +35,12 @@ class Placebo(ResultModel):
     were judged and have an interval, ``undetermined`` have none, ``separate`` fit into the baseline without overlap.
     ``excluding_zero`` and ``claiming_saving`` count the windows whose interval lies on one side of zero, and below it.
     ``nominal`` is what the confidence allows, 1 - confidence. When ``state`` is ``not_determinable``, no window was
-    judged: the baseline is too short for ``separate`` windows (``too_short``) or none has an interval
-    (``no_interval``).
+    judged: the baseline is too short for ``separate`` windows (``too_short``), none has an interval
+    (``no_interval``), or the rows are bills, of which a year has too few (``bills``).
     """
 
     state: Literal["determined", "not_determinable"]
-    why: Literal["too_short", "no_interval"] | None
+    why: Literal["too_short", "no_interval", "bills"] | None
     baseline_days: int
     window_days: int
     step_days: int | None
@@ -60,30 +62,34 @@ def placebo_test(
     window_days: int,
     minimum_days: int,
     confidence: float,
+    method: Method = avoided_energy,
 ) -> Placebo:
-    """Judge the windows of the baseline days, each against the model learnt from the others.
+    """Judge the windows of the baseline days by ``method``, each against the others.
 
-    ``conditions`` and ``energy`` are those of the used baseline days. ``window_days`` is the calendar length of the
+    ``conditions`` and ``energy`` are those of the used baseline rows. ``window_days`` is the calendar length of the
     reporting period; a window needs nine tenths of its days, and ``minimum_days`` others to learn from.
     """
-    days = conditions.ordinals
+    rows, days = conditions.ordinals, np.unique(conditions.ordinals)
     span = int(days[-1] - days[0]) + 1 if len(days) else 0
     separate = span // window_days
     laid = _Laid(span, window_days, separate, 1.0 - confidence)
+    if conditions.lengths is not None:
+        return laid.not_determinable("bills")
     if separate < MINIMUM_SEPARATE_WINDOWS or len(days) - window_days < minimum_days:
         return laid.not_determinable("too_short")
     starts = span - window_days + 1
-    step = -(-starts // MOST_WINDOWS)
+    step = -(-starts // (MOST_WINDOWS if conditions.hours is None else MOST_WINDOWS_OF_HOURS))
     undetermined = 0
     intervals = []
     for first in range(int(days[0]), int(days[0]) + starts, step):
-        inside = (days >= first) & (days < first + window_days)
+        inside = (rows >= first) & (rows < first + window_days)
         rest = ~inside
+        count = int(np.count_nonzero((days >= first) & (days < first + window_days)))
         interval = None
-        if 10 * np.count_nonzero(inside) >= 9 * window_days and np.count_nonzero(rest) >= minimum_days:
-            learnt = model.learn(conditions.only(rest), energy[rest])
-            if learnt is not None:
-                interval = compare(learnt, days[rest], conditions.only(inside), energy[inside], confidence).interval
+        if 10 * count >= 9 * window_days and len(days) - count >= minimum_days:
+            split = BeforeAndAfter(conditions.only(rest), energy[rest], conditions.only(inside), energy[inside])
+            compared = method(model, split, confidence)
+            interval = None if compared is None else compared.interval
         if interval is None:
             undetermined += 1
         else:
@@ -118,7 +124,7 @@ class _Laid:
     separate: int
     nominal: float
 
-    def not_determinable(self, why: Literal["too_short", "no_interval"], undetermined: int = 0) -> Placebo:
+    def not_determinable(self, why: Literal["too_short", "no_interval", "bills"], undetermined: int = 0) -> Placebo:
         return Placebo(
             state="not_determinable",
             why=why,

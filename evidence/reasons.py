@@ -106,6 +106,17 @@ def variable_not_exogenous(names: Sequence[str]) -> Reason:
     )
 
 
+def variable_follows_load(name: str, r2: float, limit: float) -> Reason:
+    """The energy follows a variable as exactly as only a reading of the same load does."""
+    return _warning(
+        f"variable_follows_load_{name}",
+        f"'{name}' alone explains {100 * r2:.2f} % of the variation of the energy, more than {100 * limit:g} %: check "
+        "that it is not computed from the meter or another reading of the same load.",
+        f"仅变量“{name}”就解释了能耗变化的 {100 * r2:.2f} %，超过 {100 * limit:g} %："
+        "请核实其是否由电表推算或属于同一负荷的另一读数。",
+    )
+
+
 def low_coverage(side: Side, used: int, days: int, minimum: float) -> Reason:
     """Too many days of a period are not usable."""
     return _blocking(
@@ -228,15 +239,16 @@ def interval_undetermined() -> Reason:
     )
 
 
-def extrapolation(variable: VariableRange, outside: Sequence[date], days: int) -> Reason:
-    """Some reporting days lie outside the baseline's range of a variable."""
+def extrapolation(variable: VariableRange, outside: Sequence[date], days: int, *, bills: bool = False) -> Reason:
+    """Some reporting days (or ``bills``) lie outside the baseline's range of a variable."""
+    rows, rows_zh = ("bills", "张账单") if bills else ("days", "天")
     name, low, high = variable.name, _figure(variable.baseline_low), _figure(variable.baseline_high)
     unit, unit_zh = _UNIT_SYMBOLS.get(variable.unit, variable.unit), _UNITS_ZH.get(variable.unit, variable.unit)
     return _warning(
         f"extrapolation_{name}",
-        f"On {len(outside)} of {days} reporting days '{name}' lies outside its baseline range of {low} to "
-        f"{high} {unit} (first on {outside[0]}): the model extrapolates there.",
-        f"报告期 {days} 天中有 {len(outside)} 天变量“{name}”超出基准期范围 {low} 至 {high} {unit_zh}"
+        f"On {len(outside)} of {days} reporting {rows} '{name}' lies outside its baseline range of {low} to {high} "
+        f"{unit} (first on {outside[0]}): the model extrapolates there.",
+        f"报告期 {days} {rows_zh}中有 {len(outside)} {rows_zh}变量“{name}”超出基准期范围 {low} 至 {high} {unit_zh}"
         f"（首次 {outside[0]}）：模型在外推。",
     )
 
@@ -262,6 +274,28 @@ def baseline_shorter_than_year(days: int) -> Reason:
         "baseline_shorter_than_year",
         f"The baseline has {days} days, less than a year (CalTRACK 2.0 asks for 365): it has not seen every season.",
         f"基准期为 {days} 天，不足一年（CalTRACK 2.0 要求 365 天）：未覆盖的季节没有得到检验。",
+    )
+
+
+def season_not_seen(months: Sequence[int]) -> Reason:
+    """Months of the year that only the reporting period has used days in."""
+    listed = ", ".join(map(str, months))
+    return _warning(
+        "season_not_seen",
+        f"The baseline has no usable day in these months of the year, the reporting period has: {listed}. The model "
+        "has not seen their season.",
+        f"报告期含有以下月份而基准期没有可用日：{listed} 月，模型未覆盖该季节。",
+    )
+
+
+def too_few_hours(side: Side, month: str, found: float, minimum: float) -> Reason:
+    """A calendar month lacks hours."""
+    return _blocking(
+        f"too_few_hours_{side}_{month}",
+        f"In {month} only {share(found)} of the {side} hours are complete; a model of hours needs more than "
+        f"{100 * minimum:g} % of each calendar month (CalTRACK 2.0).",
+        f"{_SIDE_ZH[side]} {month} 仅有 {share(found)} 的小时数据完整；小时模型要求每个自然月超过 {100 * minimum:g} %"
+        "（CalTRACK 2.0）。",
     )
 
 

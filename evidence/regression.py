@@ -19,7 +19,9 @@ from evidence.table import FloatArray
 class LeastSquares:
     """A least-squares fit of n values on p columns.
 
-    ``inverse`` is (X'X)^-1. The model is taken to contain a constant: R2 and F compare it with the mean of y.
+    ``inverse`` is (X'WX)^-1. The model is taken to contain a constant: R2 and F compare it with the mean of y.
+    ``weights`` (mean 1) are W where rows count differently; sums of squares and means are then weighted, and
+    ``variance`` is that of a row of weight 1.
     """
 
     design: FloatArray
@@ -27,6 +29,7 @@ class LeastSquares:
     coefficients: FloatArray
     inverse: FloatArray
     residuals: FloatArray
+    weights: FloatArray | None = None
 
     @property
     def n(self) -> int:
@@ -41,7 +44,7 @@ class LeastSquares:
     @property
     def sse(self) -> float:
         """Sum of squared residuals."""
-        return float(self.residuals @ self.residuals)
+        return self._sum_of_squares(self.residuals)
 
     @property
     def variance(self) -> float:
@@ -49,10 +52,19 @@ class LeastSquares:
         return self.sse / (self.n - self.p)
 
     @property
+    def mean(self) -> float:
+        """Mean of the observed values."""
+        if self.weights is None:
+            return float(self.observed.mean())
+        return float(self.weights @ self.observed) / self.n
+
+    def _sum_of_squares(self, values: FloatArray) -> float:
+        return float(values @ values if self.weights is None else self.weights @ values**2)
+
+    @property
     def r2(self) -> float | None:
         """1 - SSE/SST; None when y does not vary."""
-        deviations = self.observed - self.observed.mean()
-        sst = float(deviations @ deviations)
+        sst = self._sum_of_squares(self.observed - self.mean)
         return 1.0 - self.sse / sst if sst > 0 else None
 
     @property
@@ -63,15 +75,14 @@ class LeastSquares:
     @property
     def cv_rmse(self) -> float | None:
         """sqrt(SSE/(n - p)) / mean(y); None unless mean(y) > 0."""
-        mean = float(self.observed.mean())
-        return math.sqrt(self.variance) / mean if mean > 0 else None
+        return math.sqrt(self.variance) / self.mean if self.mean > 0 else None
 
     @property
     def nmbe(self) -> float | None:
         """sum(y - fit) / ((n - p) mean(y)), zero but for rounding when there is an intercept; None unless mean(y) >
         0."""
-        mean = float(self.observed.mean())
-        return float(self.residuals.sum()) / ((self.n - self.p) * mean) if mean > 0 else None
+        total = float(self.residuals.sum() if self.weights is None else self.weights @ self.residuals)
+        return total / ((self.n - self.p) * self.mean) if self.mean > 0 else None
 
     @property
     def standard_errors(self) -> FloatArray:
@@ -99,22 +110,29 @@ class LeastSquares:
         return f, float(stats.f.sf(f, self.p - 1, self.n - self.p))
 
 
-def fit_least_squares(design: FloatArray, observed: FloatArray) -> LeastSquares | None:
-    """Fit ``observed`` (n) on the columns of ``design`` (n x p).
+def fit_least_squares(
+    design: FloatArray, observed: FloatArray, weights: FloatArray | None = None
+) -> LeastSquares | None:
+    """Fit ``observed`` (n) on the columns of ``design`` (n x p), each row with its weight (mean 1; None = all 1).
 
     Columns are scaled to unit length before a QR decomposition, so that units do not cost digits. Returns None when n
     <= p or the columns are linearly dependent (condition above 1e10): then the coefficients are not determined.
     """
     n, p = design.shape
-    lengths = np.sqrt(np.einsum("ij,ij->j", design, design))
-    if n <= p or not np.all(lengths > 0):
+    if n <= p:
         return None
-    scaled = design / lengths
-    q, r = np.linalg.qr(scaled)
+    rows, values = design, observed
+    if weights is not None:
+        root = np.sqrt(weights)
+        rows, values = design * root[:, np.newaxis], observed * root
+    lengths = np.sqrt(np.einsum("ij,ij->j", rows, rows))
+    if not np.all(lengths > 0):
+        return None
+    q, r = np.linalg.qr(rows / lengths)
     singular = np.linalg.svd(r, compute_uv=False)
     if singular[-1] < 1e-10 * singular[0]:
         return None
     r_inverse = np.linalg.inv(r)
-    coefficients = (r_inverse @ (q.T @ observed)) / lengths
+    coefficients = (r_inverse @ (q.T @ values)) / lengths
     inverse = (r_inverse @ r_inverse.T) / np.outer(lengths, lengths)
-    return LeastSquares(design, observed, coefficients, inverse, observed - design @ coefficients)
+    return LeastSquares(design, observed, coefficients, inverse, observed - design @ coefficients, weights)

@@ -8,17 +8,16 @@ shows how much of a claim hangs on a choice that somebody made.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evidence.baseline_model import BaselineModel, Conditions, FittedModel
-from evidence.comparison import compare
+from evidence.baseline_model import BaselineModel, FittedModel
+from evidence.comparison import BeforeAndAfter, Method, avoided_energy
 from evidence.industrial_gate import gate_reasons
 from evidence.result import ResultModel
-from evidence.table import FloatArray, IntArray
+from evidence.table import IntArray
 
 Window = Literal["whole", "first_two_thirds", "last_two_thirds"]
 
@@ -46,29 +45,20 @@ class SpecificationCurve(ResultModel):
     same_sign_excluding_zero: int
 
 
-@dataclass(frozen=True)
-class SpecificationData:
-    """Used days of both periods: conditions and energy, one value a day."""
-
-    before: Conditions
-    energy_before: FloatArray
-    after: Conditions
-    energy_after: FloatArray
-
-
 def specification_curve(
     models: Mapping[str, BaselineModel],
-    data: SpecificationData,
+    data: BeforeAndAfter,
     change: float,
     *,
     required: frozenset[str],
     minimum_days: int,
     confidence: float,
+    method: Method = avoided_energy,
 ) -> SpecificationCurve:
-    """Compare by every admissible model and window; ``change`` is the plan's figure.
+    """Compare by every admissible model and window with ``method``; ``change`` is the plan's figure.
 
-    Admissible: at least ``minimum_days`` baseline days, coefficients determined, the industrial gate passed, every one
-    of the variables ``required`` (production) in the model, and an interval.
+    Admissible: at least ``minimum_days`` baseline days (or bills), coefficients determined, the industrial gate passed
+    by every model of the comparison, every one of the variables ``required`` (production) in it, and an interval.
     """
     found = []
     tried = 0
@@ -77,11 +67,15 @@ def specification_curve(
         for name, model in models.items():
             if model.needs_temperature and before.temperature is None:
                 continue
-            tried += 1
-            learnt = model.learn(before, energy) if before.n >= minimum_days else None
-            if learnt is None or not _admissible(learnt, required):
+            if before.granularity not in model.granularities:
                 continue
-            compared = compare(learnt, before.ordinals, data.after, data.energy_after, confidence)
+            tried += 1
+            if len(np.unique(before.ordinals)) < minimum_days:
+                continue
+            part = BeforeAndAfter(before, energy, data.after, data.energy_after)
+            compared = method(model, part, confidence)
+            if compared is None or not all(_admissible(learnt, required) for learnt in compared.models):
+                continue
             if compared.change is not None and compared.interval is not None:
                 found.append(
                     Specification(
@@ -89,8 +83,9 @@ def specification_curve(
                     )
                 )
     agreeing = [one for one in found if one.change * change > 0]
+    # Models that are one on these days differ in the last digits, by the processor: their order is that of names.
     return SpecificationCurve(
-        specifications=tuple(sorted(found, key=lambda one: (one.change, one.model, one.window))),
+        specifications=tuple(sorted(found, key=lambda one: (round(one.change, 12), one.model, one.window))),
         tried=tried,
         same_sign=len(agreeing),
         same_sign_excluding_zero=sum(not one.interval[0] <= 0.0 <= one.interval[1] for one in agreeing),

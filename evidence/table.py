@@ -11,7 +11,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as clock_time
 from decimal import Decimal
@@ -47,6 +47,7 @@ class IntervalTable:
     days of ``zone``, whose length changes when clocks do. ``values`` has one float64 array a series as long as
     ``time_ms``, in the unit of the series, NaN = missing. ``day_start`` is when a production day begins: what a night
     shift makes after midnight belongs to the day on which the shift began. A table of days has its days made already.
+    ``left_out`` are the days whose values a plan takes out of a series because of a non-routine event.
     """
 
     time_ms: IntArray
@@ -55,6 +56,7 @@ class IntervalTable:
     series: Mapping[str, SeriesPlan]
     zone: ZoneInfo
     day_start: clock_time = clock_time(0)
+    left_out: Mapping[str, frozenset[date]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len(self.time_ms) and bool(np.any(np.diff(self.time_ms) < self.step_ms - _clock_change(self.step_ms))):
@@ -152,13 +154,13 @@ def read_csv(text: str, plan: Plan, source: str = "table") -> IntervalTable:
         cells = [(rows.line_num, row) for row in rows if any(cell.strip() for cell in row)]
     except csv.Error as error:
         raise TableError([f"{source}:{rows.line_num}: not readable as CSV: {error}"]) from error
-    _raise_first(_header_problems(header, plan, source))
+    raise_first(header_problems(header, plan, source, {"time": "the start of each interval"}))
     problems: list[str] = [
         f"{source}:{line}: {len(row)} cells, but the header names {len(header)} columns"
         for line, row in cells
         if len(row) != len(header)
     ]
-    _raise_first(iter(problems))
+    raise_first(iter(problems))
     if len(cells) < 2:
         raise TableError([f"{source}: at least two rows are needed to know the step; found: {len(cells)}"])
     lines = [line for line, _ in cells]
@@ -174,14 +176,15 @@ def read_csv(text: str, plan: Plan, source: str = "table") -> IntervalTable:
     values = {}
     for name, series in plan.series.items():
         position = header.index(name)
-        read = _Column(name, series, source)
+        read = Cells(name, series, source)
         values[name] = np.array([read.value(row[position], line) for line, row in cells], dtype=np.float64)
         problems += read.problems
-    _raise_first(iter(problems))
+    raise_first(iter(problems))
     return IntervalTable(times, step_ms, values, plan.series, plan.zone, plan.day_start)
 
 
-def _raise_first(problems: Iterator[str]) -> None:
+def raise_first(problems: Iterator[str]) -> None:
+    """Raise `TableError` when there are problems, with the first `MAXIMUM_PROBLEMS` of them."""
     found = list(problems)
     if len(found) > MAXIMUM_PROBLEMS:
         found = [*found[:MAXIMUM_PROBLEMS], f"... and {len(found) - MAXIMUM_PROBLEMS} more problems"]
@@ -189,8 +192,9 @@ def _raise_first(problems: Iterator[str]) -> None:
         raise TableError(found)
 
 
-def _header_problems(header: Sequence[str], plan: Plan, source: str) -> Iterator[str]:
-    known = ["time", *plan.series]
+def header_problems(header: Sequence[str], plan: Plan, source: str, own: Mapping[str, str]) -> Iterator[str]:
+    """Yield columns that are unknown, missing or repeated; ``own`` are those beside the series, and what they hold."""
+    known = [*own, *plan.series]
     for name, count in Counter(header).items():
         if count > 1:
             yield f"{source}:1: column '{name}' stands {count} times; keep one"
@@ -198,12 +202,12 @@ def _header_problems(header: Sequence[str], plan: Plan, source: str) -> Iterator
             yield f"{source}:1: unknown column '{name}'{suggestion(name, known)}"
     for name in known:
         if name not in header:
-            what = "the start of each interval" if name == "time" else "a series of the plan"
+            what = own.get(name, "a series of the plan")
             yield f"{source}:1: column '{name}' ({what}) is missing; add it"
 
 
 @dataclass
-class _Column:
+class Cells:
     """Reads the cells of one series and collects what is wrong with them."""
 
     name: str
@@ -215,6 +219,7 @@ class _Column:
         self._increments = self.series.definition.aggregation is Aggregation.INCREMENT
 
     def value(self, cell: str, line: int) -> float:
+        """The number in a cell of ``line``; NaN where it is empty or, with a problem, where it is none."""
         text = cell.strip()
         if not text:
             return np.nan
@@ -243,7 +248,7 @@ def _read_times(texts: Sequence[str], lines: Sequence[int], zone: ZoneInfo, sour
         elif previous is not None and moment < previous:
             problems.append(f"{source}:{line}: column 'time': {text} runs backwards; sort the rows by time")
         times.append(moment)
-    _raise_first(iter(problems))
+    raise_first(iter(problems))
     return np.array(times, dtype=np.int64)
 
 
@@ -254,11 +259,20 @@ def _moment_ms(text: str, zone: ZoneInfo, previous_ms: int | None) -> int:
         raise ValueError(f"'{text}' is no ISO 8601 date or date-time; write 2025-07-01 or 2025-07-01 00:15") from error
     if moment.tzinfo is not None:
         return round(moment.timestamp() * 1000)
+    return local_ms(moment, zone, previous_ms)
+
+
+def local_ms(moment: datetime, zone: ZoneInfo, previous_ms: int | None = None) -> int:
+    """UTC milliseconds of a local time; of one that occurs twice the first that is not before ``previous_ms``.
+
+    A midnight that clocks were put forward over is the first moment of its day; any other time that does not exist is a
+    `ValueError`.
+    """
     first = moment.replace(tzinfo=zone)
     if first.astimezone(UTC).astimezone(zone).replace(tzinfo=None) != moment:
         if moment.hour == 0 and moment.minute == 0:
             return midnight_ms(moment.date(), zone)
-        raise ValueError(f"{text} does not exist in {zone.key}: clocks were put forward over it")
+        raise ValueError(f"{moment:%Y-%m-%d %H:%M} does not exist in {zone.key}: clocks were put forward over it")
     first_ms = round(first.timestamp() * 1000)
     if previous_ms is not None and first_ms <= previous_ms:
         return round(first.replace(fold=1).timestamp() * 1000)
@@ -291,7 +305,7 @@ def _step(times: IntArray, lines: Sequence[int], zone: ZoneInfo, source: str) ->
                 f"{source}:{line}: column 'time': {local:%Y-%m-%d %H:%M:%S} is irregular: rows are "
                 f"{step / MINUTE_MS:g} minutes apart, counted from local midnight"
             )
-    _raise_first(iter(problems))
+    raise_first(iter(problems))
     return int(step)
 
 

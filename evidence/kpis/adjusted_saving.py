@@ -11,43 +11,43 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import field_validator
+import numpy as np
 
-from evidence import doubt_reasons, reasons
+from evidence import bill_reasons, reasons
 from evidence.alternative_intervals import AlternativeInterval, alternative_intervals
-from evidence.baseline_model import Conditions, FittedModel
-from evidence.comparison import Comparison, compare
-from evidence.day_conditions import day_conditions, outdoor_temperature
-from evidence.days import PeriodDays, period_days
-from evidence.detectable_change import DetectableSaving, detectable_saving
+from evidence.baseline_model import Conditions, FittedModel, Granularity
+from evidence.bill_uncertainty import ashrae_half_width
+from evidence.bills import BillTable
+from evidence.comparison import BeforeAndAfter, Comparison, avoided_energy, compare
+from evidence.hours import needs_hours, takes_hours
 from evidence.industrial_gate import gate_reasons
-from evidence.kpi import KpiPlan, Problem, energy_problem, series_problem
+from evidence.kpi import Problem
 from evidence.kpi_description import Better, IntervalMethod, KpiDescription, KpiInput, Objective
-from evidence.model_choice import Judged, judge
 from evidence.models import MODELS
-from evidence.placebo import Placebo, placebo_test
 from evidence.quantities import Aggregation
-from evidence.result import Coverage, DayUse, KpiModel, KpiResult, Reason, ResultModel, VariableRange, Wording
-from evidence.specification_curve import SpecificationCurve, SpecificationData, specification_curve
-from evidence.sufficiency import coverage_reasons
-from evidence.table import FloatArray
+from evidence.result import KpiResult, Reason, ResultModel, Wording
+from evidence.saving_doubt import Doubt, doubt_of
+from evidence.saving_kpi import AUTOMATIC, MODES_INPUT, Learnt, SavingKpi, SavingKpiModel, range_reasons
+from evidence.saving_rows import BillBasis, SavingRows, rows_of_bills, rows_of_days, rows_of_hours
+from evidence.saving_sufficiency import (
+    MINIMUM_BASELINE_BILLS,
+    MINIMUM_BASELINE_DAYS,
+    correlation_limit,
+    criteria,
+    following_reasons,
+    sufficiency_reasons,
+)
+from evidence.table import FloatArray, IntArray
 from evidence.verdict import decide
-from wire.document import suggestion
 
 if TYPE_CHECKING:
     from evidence.plan import Plan, SeriesPlan
     from evidence.table import IntervalTable
 
-AUTOMATIC = "auto"
-"""In a plan: the model is chosen by the rule of `evidence.model_choice`, and the runners-up are shown."""
+PeriodName = Literal["baseline", "reporting"]
 
-MINIMUM_BASELINE_DAYS = 28
-"""Four weeks: every weekday is seen four times."""
 MINIMUM_REPORTING_DAYS = 7
 """One week: every weekday is seen."""
-CALTRACK_BASELINE_DAYS = 365
-
-MAXIMUM_STANDARD_DEVIATIONS = 3.0
 
 
 class Coefficient(ResultModel):
@@ -60,43 +60,36 @@ class Coefficient(ResultModel):
     p_value: float
 
 
-class ModelCandidate(ResultModel):
-    """A model that the choice looked at: CV(RMSE) on weeks left out of its learning, and that of its fit on all days.
-
-    Both are None for a model that the days do not determine.
-    """
-
-    name: str
-    p: int | None
-    cv_rmse_left_out: float | None
-    cv_rmse: float | None
-
-
 class SavingDay(ResultModel):
     """One used day: measured energy, and what the baseline model says for the day's conditions."""
 
     day: date
-    period: Literal["baseline", "reporting"]
+    period: PeriodName
     measured: float
     adjusted_baseline: float
     residual: float
 
 
-class SavingModel(KpiModel):
-    """The baseline model and its goodness. Energies are in ``energy_unit``; fields are None where undefined.
+class SavingBill(ResultModel):
+    """One bill, or month, that counts: from ``first`` to before ``end``, with the energy of all its days."""
 
-    ``candidates`` are the models that were weighed, the chosen one first, when the plan leaves the choice to us.
-    ``n`` baseline days, ``p`` coefficients, ``m`` reporting days. ``residuals`` are those of the baseline days,
-    measured minus fitted. ``saving`` is avoided energy, positive = less was used; ``standard_error`` and ``half_width``
-    are of the saving, and there is no half width where there is no interval. ``placebo``,
-    ``detectable``, ``alternative_intervals`` and ``specification_curve`` say how far the figure can be trusted.
+    first: date
+    end: date
+    period: PeriodName
+    measured: float
+    adjusted_baseline: float
+    residual: float
+
+
+class SavingModel(SavingKpiModel):
+    """The baseline model and its goodness.
+
+    ``n`` baseline rows, ``p`` coefficients, ``m`` reporting rows; a row is what ``granularity`` says. ``residuals`` are
+    those of the baseline rows, measured minus fitted (of bills a day's); ``standard_error`` is of the saving. ``daily``
+    has the used days, also of a model of hours; ``bills`` has the bills instead.
     """
 
-    kind: str
-    candidates: tuple[ModelCandidate, ...]
-    energy: str
-    energy_unit: str
-    variables: tuple[str, ...]
+    granularity: Granularity
     coefficients: tuple[Coefficient, ...]
     n: int
     p: int | None
@@ -111,61 +104,27 @@ class SavingModel(KpiModel):
     rho_debiased: float | None
     n_effective: float | None
     degrees_of_freedom: float | None
-    t: float | None
-    saving: float | None
     standard_error: float | None
-    half_width: float | None
-    placebo: Placebo | None
-    detectable: DetectableSaving | None
-    alternative_intervals: tuple[AlternativeInterval, ...]
-    specification_curve: SpecificationCurve | None
-    ranges: tuple[VariableRange, ...]
     residuals: tuple[float, ...]
     daily: tuple[SavingDay, ...]
-
-
-@dataclass(frozen=True)
-class Learnt:
-    """The model a KPI goes on with; None when the days do not determine it. ``candidates`` are as in the result."""
-
-    name: str
-    model: FittedModel | None
-    candidates: tuple[ModelCandidate, ...]
+    bills: tuple[SavingBill, ...]
 
 
 @dataclass(frozen=True)
 class _Study:
     """Days, model and comparison of one evaluation, as far as the data carry."""
 
-    baseline: PeriodDays
-    reporting: PeriodDays
-    ranges: tuple[VariableRange, ...]
+    rows: SavingRows
     learnt: Learnt
-    before: Conditions
-    after: Conditions
     comparison: Comparison | None
 
 
-@dataclass(frozen=True)
-class _Doubt:
-    """How far a compared figure can be trusted beside its interval."""
+class AdjustedSaving(SavingKpi):
+    """Saving of ``energy`` against a baseline ``model`` on ``variables``.
 
-    placebo: Placebo
-    detectable: DetectableSaving | None
-    alternatives: tuple[AlternativeInterval, ...]
-    curve: SpecificationCurve | None
-
-    def reasons(self, change: float) -> Iterator[Reason]:
-        """What stands beside a claimed ``change``."""
-        yield doubt_reasons.placebo_reason(self.placebo)
-        if self.detectable is not None:
-            yield doubt_reasons.detectable_reason(self.detectable)
-        if self.curve is not None:
-            yield doubt_reasons.curve_reason(self.curve, change)
-
-
-class AdjustedSaving(KpiPlan):
-    """Saving of ``energy`` against a baseline ``model`` on ``variables``."""
+    ``granularity`` is what the model is fitted on: days, hours, or bills of about a month; ``bill_basis`` is how bills
+    are taken, a ``day``'s energy (the default) or each ``bill``'s total.
+    """
 
     description: ClassVar[KpiDescription] = KpiDescription(
         kind="adjusted_saving",
@@ -185,6 +144,16 @@ class AdjustedSaving(KpiPlan):
                 meaning=Wording(en="what drives the energy: output, outdoor temperature", zh="影响用能的变量"),
             ),
             KpiInput(field="model", symbol="E^", meaning=Wording(en="baseline model", zh="基准期模型"), optional=True),
+            MODES_INPUT,
+            KpiInput(
+                field="granularity",
+                symbol="t",
+                meaning=Wording(
+                    en="what the model is fitted on: day (default), hour, bill_month",
+                    zh="建模粒度：day（默认）、hour、bill_month（账单）",
+                ),
+                optional=True,
+            ),
         ),
         cannot_tell=Wording(
             en="It is the effect of all that changed at once and is not among the variables; events beside the "
@@ -194,49 +163,57 @@ class AdjustedSaving(KpiPlan):
         ),
     )
     kind: Literal["adjusted_saving"]
-    energy: str
-    model: str = "linear"
-    variables: tuple[str, ...] = ()
-
-    @field_validator("model")
-    @classmethod
-    def _known_model(cls, model: str) -> str:
-        if model not in (*MODELS, AUTOMATIC):
-            raise ValueError(f"unknown model{suggestion(model, [*MODELS, AUTOMATIC])}")
-        return model
+    granularity: Granularity = "day"
+    bill_basis: BillBasis | None = None
 
     def problems(self, series: Mapping[str, SeriesPlan]) -> Iterator[Problem]:
-        """Yield unknown series, an energy that is none, and variables that stand twice or are the energy itself."""
-        yield from energy_problem(("energy",), self.energy, series)
-        for position, name in enumerate(self.variables):
-            where = ("variables", position)
-            yield from series_problem(where, name, series)
-            if name == self.energy:
-                yield where, f"'{name}' is the energy to be explained; it cannot explain itself"
-            elif name in self.variables[:position]:
-                yield where, f"'{name}' stands twice; keep one"
-        known = all(name in series for name in self.variables)
-        needed = self.model != AUTOMATIC and MODELS[self.model].needs_temperature
-        if known and needed and outdoor_temperature(series, self.variables) is None:
-            yield ("model",), f"'{self.model}' needs an outdoor temperature; name a series of quantity temperature"
-        yield from self.target_problems()
+        """Yield what is wrong with any modelled saving, and models that cannot be learnt from the granularity."""
+        yield from super().problems(series)
+        if self.granularity != "day" and self.model == AUTOMATIC:
+            yield ("model",), f"'{AUTOMATIC}' chooses between models of days; name a model for {self.granularity}"
+        elif self.model != AUTOMATIC and self.granularity not in MODELS[self.model].granularities:
+            able = ", ".join(name for name, model in MODELS.items() if self.granularity in model.granularities)
+            yield ("model",), f"'{self.model}' cannot be learnt from {self.granularity}; use one of: {able}"
+        if self.modes and self.granularity == "bill_month":
+            yield ("modes",), "are of days or hours; a bill has both in it"
+        if self.bill_basis is not None and self.granularity != "bill_month":
+            yield ("bill_basis",), "is for bills; leave it out or set 'granularity: bill_month'"
+
+    @property
+    def takes_bills(self) -> bool:
+        """Whether `evaluate_bills` can be asked."""
+        return self.granularity == "bill_month"
 
     def evaluate(self, plan: Plan, table: IntervalTable) -> KpiResult:
         """Learn, compare, bound, decide."""
-        study = self._study(plan, table)
-        baseline, reporting, comparison = study.baseline, study.reporting, study.comparison
-        found = self._variable_reasons(plan.series)
-        found += coverage_reasons(baseline, reporting, MINIMUM_BASELINE_DAYS, MINIMUM_REPORTING_DAYS)
+        match self.granularity:
+            case "day":
+                return self._evaluate(plan, rows_of_days(plan, table, self.drivers))
+            case "hour" if not takes_hours(table):
+                return self._evaluate(plan, rows_of_days(plan, table, self.drivers), needs_hours())
+            case "hour":
+                return self._evaluate(plan, rows_of_hours(plan, table, self.drivers))
+            case "bill_month":
+                return self.evaluate_bills(plan, table)
+
+    def evaluate_bills(self, plan: Plan, bills: BillTable | IntervalTable) -> KpiResult:
+        """The same from bills, or from the calendar months of intervals."""
+        rows = rows_of_bills(plan, bills, self.drivers, self.bill_basis or "day")
+        return self._evaluate(plan, rows)
+
+    def _evaluate(self, plan: Plan, rows: SavingRows, *against: Reason) -> KpiResult:
+        study = self._study(rows)
+        comparison = study.comparison
+        found = [*against, *self.variable_reasons(plan.series)]
+        found += sufficiency_reasons(rows, MINIMUM_REPORTING_DAYS)
         found += self._model_reasons(plan.series, study)
-        if len(baseline.days) < CALTRACK_BASELINE_DAYS:
-            found.append(reasons.baseline_shorter_than_year(len(baseline.days)))
         interval = None
         if comparison is not None and not any(reason.level == "blocking" for reason in found):
             interval = comparison.interval
         verdict = decide(interval, self.target_change)
         if interval is not None:
             found.insert(0, reasons.finding(verdict, interval, self.target_change, self.confidence))
-        doubt = self._doubt(plan.series, study)
+        doubt = self._doubt(plan, study)
         if interval is not None and doubt is not None and comparison is not None:
             found += doubt.reasons(comparison.change or 0.0)
         return KpiResult(
@@ -251,53 +228,22 @@ class AdjustedSaving(KpiPlan):
             target=self.target_change,
             verdict=verdict,
             reasons=tuple(found),
-            coverage=Coverage(baseline=baseline.coverage, reporting=reporting.coverage),
+            coverage=rows.coverage,
             model=self._model(plan.series, study, doubt, determined=interval is not None),
         )
 
-    def conditions(self, plan: Plan, days: PeriodDays) -> Conditions:
-        """What drives the energy on the used days of a period."""
-        return day_conditions(plan.series, self.variables, days)
-
-    def learn(self, plan: Plan, baseline: PeriodDays) -> Learnt:
-        """Learn the plan's model from the used days of the baseline, or choose one by `evidence.model_choice`."""
-        conditions, energy = self.conditions(plan, baseline), baseline.used_values(self.energy)
-        if self.model != AUTOMATIC:
-            return Learnt(self.model, MODELS[self.model].learn(conditions, energy), ())
-        judged = judge(MODELS, conditions, energy)
-        candidates = tuple(_candidate(one) for one in judged)
-        return Learnt(judged[0].name, judged[0].learnt, candidates)
-
-    def _variable_reasons(self, series: Mapping[str, SeriesPlan]) -> list[Reason]:
-        found = []
-        if not any(series[name].definition.production for name in self.variables):
-            found.append(reasons.no_production_variable())
-        endogenous = [name for name in self.variables if not series[name].definition.exogenous]
-        if endogenous:
-            found.append(reasons.variable_not_exogenous(endogenous))
-        return found
-
-    def _study(self, plan: Plan, table: IntervalTable) -> _Study:
-        names = [self.energy, *self.variables]
-        baseline = period_days(table, plan.baseline, names)
-        reporting = period_days(table, plan.reporting, names)
-        before, after = self.conditions(plan, baseline), self.conditions(plan, reporting)
-        learnt = self.learn(plan, baseline)
+    def _study(self, rows: SavingRows) -> _Study:
+        data = rows.data
+        learnt = self.learn_from(data.before, data.energy_before)
         comparison = None
-        if learnt.model is not None and reporting.n_used:
-            measured = reporting.used_values(self.energy)
-            comparison = compare(learnt.model, baseline.used_ordinals, after, measured, self.confidence)
-        comparable = baseline.n_used > 1 and reporting.n_used > 0
-        ranges = (
-            _range(name, plan.series[name].unit, before.variables[name], after.variables[name])
-            for name in self.variables
-        )
-        return _Study(baseline, reporting, tuple(ranges) if comparable else (), learnt, before, after, comparison)
+        if learnt.model is not None and data.after.n:
+            comparison = compare(learnt.model, data.before, data.after, data.energy_after, self.confidence)
+        return _Study(rows, learnt, comparison)
 
     def _model_reasons(self, series: Mapping[str, SeriesPlan], study: _Study) -> Iterator[Reason]:
         learnt, comparison = study.learnt.model, study.comparison
         if learnt is None:
-            yield reasons.coefficients_undetermined(self.variables)
+            yield reasons.coefficients_undetermined((*self.variables, *self.modes))
             return
         if comparison is None:
             return
@@ -307,47 +253,54 @@ class AdjustedSaving(KpiPlan):
             yield from gate_reasons(learnt)
         uncertainty = comparison.uncertainty
         if uncertainty.half_width is None:
-            yield reasons.not_determinable(uncertainty.rho, uncertainty.n_effective, learnt.fit.p)
-        yield from _range_reasons(study.ranges, study.reporting)
+            p = round(uncertainty.n_effective - uncertainty.degrees_of_freedom)
+            yield reasons.not_determinable(uncertainty.rho, uncertainty.n_effective, p)
+        if study.rows.bills is not None and uncertainty.rho > correlation_limit(learnt.fit.n):
+            yield bill_reasons.bills_correlated(uncertainty.rho, correlation_limit(learnt.fit.n))
+        yield from range_reasons(study.rows)
+        yield from following_reasons(study.rows)
 
-    def _doubt(self, series: Mapping[str, SeriesPlan], study: _Study) -> _Doubt | None:
-        learnt, comparison = study.learnt.model, study.comparison
-        if learnt is None or comparison is None:
+    def _doubt(self, plan: Plan, study: _Study) -> Doubt | None:
+        learnt, comparison = study.learnt, study.comparison
+        if learnt.model is None or comparison is None or not self._doubted:
             return None
-        energy = study.baseline.used_values(self.energy)
-        production = frozenset(name for name in self.variables if series[name].definition.production)
-        return _Doubt(
-            placebo=placebo_test(
-                MODELS[study.learnt.name],
-                study.before,
-                energy,
-                window_days=len(study.reporting.days),
-                minimum_days=MINIMUM_BASELINE_DAYS,
-                confidence=self.confidence,
-            ),
-            detectable=detectable_saving(comparison),
-            alternatives=alternative_intervals(
-                learnt.fit,
-                study.before.ordinals,
-                learnt.design(study.after),
-                study.after.ordinals,
-                comparison,
-                confidence=self.confidence,
-            ),
-            curve=specification_curve(
-                MODELS,
-                SpecificationData(study.before, energy, study.after, comparison.measured),
-                comparison.change,
-                required=production,
-                minimum_days=MINIMUM_BASELINE_DAYS,
-                confidence=self.confidence,
-            )
-            if comparison.change is not None
-            else None,
+        minimum = MINIMUM_BASELINE_BILLS if study.rows.bills is not None else MINIMUM_BASELINE_DAYS
+        rules = self.doubt_rules(plan, avoided_energy, minimum)
+        return doubt_of(learnt.name, study.rows.data, comparison, self._alternatives(study, comparison), rules)
+
+    def _alternatives(self, study: _Study, comparison: Comparison) -> tuple[AlternativeInterval, ...]:
+        data, rows = study.rows.data, study.rows
+        if rows.bills is not None:
+            return (self._ashrae(comparison, rows.bills[1].n_used, data.after),)
+        if rows.by_days is not None:
+            return (self._on_days(study.learnt.name, rows.by_days),)
+        learnt = comparison.learnt
+        return alternative_intervals(
+            learnt.fit,
+            data.before.ordinals,
+            learnt.design(data.after),
+            data.after.ordinals,
+            comparison,
+            confidence=self.confidence,
         )
 
+    def _on_days(self, model: str, data: BeforeAndAfter) -> AlternativeInterval:
+        """What the same model says when it is learnt on the days of the same hours."""
+        compared = avoided_energy(MODELS[model], data, self.confidence)
+        return AlternativeInterval(
+            method="fit_on_days",
+            interval=None if compared is None else compared.interval,
+            half_width=None if compared is None else compared.uncertainty.half_width,
+        )
+
+    def _ashrae(self, comparison: Comparison, days: int, after: Conditions) -> AlternativeInterval:
+        half = ashrae_half_width(
+            comparison.learnt, after, comparison.adjusted_baseline, days, confidence=self.confidence
+        )
+        return AlternativeInterval(method="ashrae_months", interval=comparison.interval_with(half), half_width=half)
+
     def _model(
-        self, series: Mapping[str, SeriesPlan], study: _Study, doubt: _Doubt | None, *, determined: bool
+        self, series: Mapping[str, SeriesPlan], study: _Study, doubt: Doubt | None, *, determined: bool
     ) -> SavingModel:
         learnt, comparison = study.learnt.model, study.comparison
         fit = None if learnt is None else learnt.fit
@@ -355,15 +308,25 @@ class AdjustedSaving(KpiPlan):
         f, f_p_value = (None, None) if fit is None else fit.f_test
         return SavingModel(
             kind=study.learnt.name,
+            days=study.rows.use,
             candidates=study.learnt.candidates,
-            days=DayUse(baseline=study.baseline.use(), reporting=study.reporting.use()),
             energy=self.energy,
             energy_unit=series[self.energy].unit,
             variables=self.variables,
+            t=None if uncertainty is None else uncertainty.t,
+            saving=None if comparison is None else comparison.saving,
+            half_width=uncertainty.half_width if uncertainty is not None and determined else None,
+            placebo=None if doubt is None else doubt.placebo,
+            detectable=None if doubt is None else doubt.detectable,
+            alternative_intervals=() if doubt is None or not determined else doubt.alternatives,
+            specification_curve=None if doubt is None else doubt.curve,
+            ranges=study.rows.ranges,
+            sufficiency=criteria(study.rows, MINIMUM_REPORTING_DAYS, learnt, uncertainty),
+            granularity=self.granularity,
             coefficients=() if learnt is None else tuple(self._coefficients(series, learnt)),
-            n=study.baseline.n_used,
+            n=study.rows.data.before.n,
             p=None if fit is None else fit.p,
-            m=study.reporting.n_used,
+            m=study.rows.data.after.n,
             r2=None if fit is None else fit.r2,
             adjusted_r2=None if fit is None else fit.adjusted_r2,
             cv_rmse=None if fit is None else fit.cv_rmse,
@@ -374,84 +337,73 @@ class AdjustedSaving(KpiPlan):
             rho_debiased=None if uncertainty is None else uncertainty.rho_debiased,
             n_effective=None if uncertainty is None else uncertainty.n_effective,
             degrees_of_freedom=None if uncertainty is None else uncertainty.degrees_of_freedom,
-            t=None if uncertainty is None else uncertainty.t,
-            saving=None if comparison is None else comparison.saving,
             standard_error=None if uncertainty is None else uncertainty.standard_error,
-            half_width=uncertainty.half_width if uncertainty is not None and determined else None,
-            placebo=None if doubt is None else doubt.placebo,
-            detectable=None if doubt is None else doubt.detectable,
-            alternative_intervals=() if doubt is None or not determined else doubt.alternatives,
-            specification_curve=None if doubt is None else doubt.curve,
-            ranges=study.ranges,
             residuals=() if fit is None else tuple(fit.residuals.tolist()),
             daily=tuple(_daily(study)),
+            bills=tuple(_bills(study)),
         )
 
+    @property
+    def _row_unit(self) -> str:
+        """What the model's energies are of: a day, an hour, or a bill."""
+        if self.granularity == "bill_month":
+            return "d" if self.bill_basis != "bill" else "bill"
+        return "d" if self.granularity == "day" else "h"
+
     def _coefficients(self, series: Mapping[str, SeriesPlan], learnt: FittedModel) -> Iterator[Coefficient]:
-        energy_unit = f"{series[self.energy].unit}/d"
+        energy_unit = f"{series[self.energy].unit}/{self._row_unit}"
         fit = learnt.fit
         rows = zip(
             learnt.terms, fit.coefficients.tolist(), fit.standard_errors.tolist(), fit.p_values.tolist(), strict=True
         )
         for term, value, error, p_value in rows:
             unit = f"{energy_unit}/{term.per}" if term.per else energy_unit
-            if term.variable is not None:
+            if term.variable is not None and term.variable not in self.modes:
                 variable = series[term.variable]
-                # An increment is a day's increment: the days cancel. A mean does not depend on how long it is taken.
+                # An increment is that of a row, too: the rows cancel. A mean does not depend on how long it is taken.
                 increment = variable.definition.aggregation is Aggregation.INCREMENT
                 unit = f"{series[self.energy].unit}/{variable.unit}" if increment else f"{energy_unit}/{variable.unit}"
             yield Coefficient(name=term.name, value=value, unit=unit, standard_error=error, p_value=p_value)
 
 
-def _candidate(judged: Judged) -> ModelCandidate:
-    fit = None if judged.learnt is None else judged.learnt.fit
-    return ModelCandidate(
-        name=judged.name,
-        p=None if fit is None else fit.p,
-        cv_rmse_left_out=judged.cv_rmse_left_out,
-        cv_rmse=None if fit is None else fit.cv_rmse,
-    )
-
-
-def _range(name: str, unit: str, before: FloatArray, after: FloatArray) -> VariableRange:
-    return VariableRange(
-        name=name,
-        unit=unit,
-        baseline_low=float(before.min()),
-        baseline_high=float(before.max()),
-        baseline_mean=float(before.mean()),
-        baseline_deviation=float(before.std(ddof=1)),
-        reporting_low=float(after.min()),
-        reporting_high=float(after.max()),
-        reporting_mean=float(after.mean()),
-    )
-
-
-def _range_reasons(ranges: tuple[VariableRange, ...], reporting: PeriodDays) -> Iterator[Reason]:
-    for variable in ranges:
-        low, high = variable.baseline_low, variable.baseline_high
-        after = reporting.used_values(variable.name)
-        outside = ((after < low) | (after > high)).tolist()
-        days = [day for day, out in zip(reporting.used_days, outside, strict=True) if out]
-        if days:
-            yield reasons.extrapolation(variable, days, reporting.n_used)
-        distance = abs(variable.reporting_mean - variable.baseline_mean)
-        inside = low <= variable.reporting_mean <= high
-        if not inside and distance > MAXIMUM_STANDARD_DEVIATIONS * variable.baseline_deviation:
-            yield reasons.mean_outside(variable)
-
-
 def _daily(study: _Study) -> Iterator[SavingDay]:
+    rows = study.rows
+    if rows.bills is not None:
+        return
+    for period, ordinals, measured, adjusted in _compared(study):
+        days, row = np.unique(ordinals, return_inverse=True)
+        totals = (np.bincount(row, weights=values) for values in (measured, adjusted))
+        for day, value, model in zip(days.tolist(), *(total.tolist() for total in totals), strict=True):
+            yield SavingDay(
+                day=date.fromordinal(day),
+                period=period,
+                measured=value,
+                adjusted_baseline=model,
+                residual=value - model,
+            )
+
+
+def _bills(study: _Study) -> Iterator[SavingBill]:
+    if study.rows.bills is None:
+        return
+    for bills, (period, _, measured, adjusted) in zip(study.rows.bills, _compared(study), strict=False):
+        for position, value, model in zip(bills.used, measured.tolist(), adjusted.tolist(), strict=True):
+            yield SavingBill(
+                first=bills.first[position],
+                end=bills.end[position],
+                period=period,
+                measured=value,
+                adjusted_baseline=model,
+                residual=value - model,
+            )
+
+
+def _compared(study: _Study) -> Iterator[tuple[PeriodName, IntArray, FloatArray, FloatArray]]:
+    """Yield each period with its rows' days, what was measured and what the model says, as far as there is a model."""
+    data = study.rows.data
     if study.learnt.model is not None:
         fit = study.learnt.model.fit
-        yield from _saving_days("baseline", study.baseline.used_days, fit.observed, fit.observed - fit.residuals)
+        lengths = 1.0 if data.before.lengths is None else data.before.lengths
+        yield "baseline", data.before.ordinals, fit.observed * lengths, (fit.observed - fit.residuals) * lengths
     if study.comparison is not None:
-        measured, predicted = study.comparison.measured, study.comparison.predicted
-        yield from _saving_days("reporting", study.reporting.used_days, measured, predicted)
-
-
-def _saving_days(
-    period: Literal["baseline", "reporting"], days: tuple[date, ...], measured: FloatArray, adjusted: FloatArray
-) -> Iterator[SavingDay]:
-    for day, value, model in zip(days, measured.tolist(), adjusted.tolist(), strict=True):
-        yield SavingDay(day=day, period=period, measured=value, adjusted_baseline=model, residual=value - model)
+        yield "reporting", data.after.ordinals, study.comparison.measured, study.comparison.predicted

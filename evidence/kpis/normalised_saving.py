@@ -11,75 +11,59 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-import numpy as np
-from pydantic import Field, field_validator
-from scipy import stats
+from pydantic import Field
 
 from evidence import kpi_reasons, reasons
-from evidence.baseline_model import Conditions, FittedModel
-from evidence.day_conditions import day_conditions, outdoor_temperature
-from evidence.days import PeriodDays, period_days
+from evidence.alternative_intervals import alternative_intervals_of_models
+from evidence.baseline_model import FittedModel
 from evidence.industrial_gate import MAXIMUM_MODEL_P, MINIMUM_R2, gate_reasons
-from evidence.kpi import KpiPlan, Problem, energy_problem, series_problem
 from evidence.kpi_description import Better, IntervalMethod, KpiDescription, KpiInput, Objective
 from evidence.models import MODELS
-from evidence.ratio_kpi import MINIMUM_DAYS
-from evidence.result import Coverage, DayUse, KpiModel, KpiResult, Reason, Wording
-from evidence.sufficiency import coverage_reasons
-from evidence.table import FloatArray, IntArray
-from evidence.uncertainty import debiased_autocorrelation, effective_size, lag_one_autocorrelation
+from evidence.normalised_comparison import (
+    NormalisedComparison,
+    NormalPrediction,
+    normalised_comparison,
+    normalised_energy,
+)
+from evidence.result import KpiResult, Reason, Wording
+from evidence.saving_doubt import Doubt, doubt_of
+from evidence.saving_kpi import (
+    MODES_INPUT,
+    Learnt,
+    SavingKpi,
+    SavingKpiModel,
+    range_reasons,
+)
+from evidence.saving_rows import SavingRows, rows_of_days
+from evidence.saving_sufficiency import MINIMUM_BASELINE_DAYS, criteria, following_reasons, sufficiency_reasons
 from evidence.verdict import decide
-from wire.document import suggestion
 
 if TYPE_CHECKING:
     from evidence.plan import Plan, SeriesPlan
     from evidence.table import IntervalTable
 
 
-class NormalisedModel(KpiModel):
+class NormalisedModel(SavingKpiModel):
     """Both models; pairs are baseline and reporting. ``normal_days`` is the number of days that both are driven by."""
 
-    energy: str
-    energy_unit: str
-    variables: tuple[str, ...]
     normal_days: int
     coefficients_of_periods: tuple[dict[str, float], dict[str, float]]
     r2_of_periods: tuple[float | None, float | None]
     rho_of_periods: tuple[float | None, float | None]
     standard_errors: tuple[float | None, float | None]
-    t: float | None
-    saving: float | None
-    half_width: float | None
 
 
 @dataclass(frozen=True)
-class _Learnt:
-    """A period's model and what it says for the normal days; ``variance`` is that of ``total``, None where n' <= p."""
+class _Study:
+    """Days, the models of both periods and their comparison, as far as the data carry."""
 
-    model: FittedModel
-    total: float
-    rho: float
-    degrees: float
-    variance: float | None
-
-    @classmethod
-    def of(cls, model: FittedModel, days: IntArray, normal: Conditions) -> _Learnt:
-        fit, design = model.fit, model.design(normal)
-        rho = lag_one_autocorrelation(fit.residuals, days)
-        degrees = effective_size(fit.n, rho) - fit.p
-        noise_rho = debiased_autocorrelation(rho, fit.n)
-        column: FloatArray = design.sum(axis=0)
-        spread = float(column @ fit.inverse @ column) * fit.variance
-        return cls(
-            model=model,
-            total=float((design @ fit.coefficients).sum()),
-            rho=rho,
-            degrees=degrees,
-            variance=spread * (1.0 + noise_rho) / (1.0 - noise_rho) if degrees >= 1.0 else None,
-        )
+    rows: SavingRows
+    learnt: Learnt
+    second: FittedModel | None
+    comparison: NormalisedComparison | None
 
 
-class NormalisedSaving(KpiPlan):
+class NormalisedSaving(SavingKpi):
     """Saving of ``energy`` between two models on ``variables`` under common conditions."""
 
     description: ClassVar[KpiDescription] = KpiDescription(
@@ -95,6 +79,7 @@ class NormalisedSaving(KpiPlan):
             KpiInput(field="energy", symbol="E", meaning=Wording(en="a series of active energy", zh="有功电量序列")),
             KpiInput(field="variables", symbol="x", meaning=Wording(en="what drives the energy", zh="影响用能的变量")),
             KpiInput(field="model", symbol="E^", meaning=Wording(en="model of both", zh="两期模型"), optional=True),
+            MODES_INPUT,
         ),
         cannot_tell=Wording(
             en="It is what two models say, not what a meter read: it is no amount of energy that was really avoided. "
@@ -104,145 +89,119 @@ class NormalisedSaving(KpiPlan):
     )
 
     kind: Literal["normalised_saving"]
-    energy: str
-    model: str = "linear"
     variables: tuple[str, ...] = Field(min_length=1)
-
-    @field_validator("model")
-    @classmethod
-    def _known_model(cls, model: str) -> str:
-        if model not in MODELS:
-            raise ValueError(f"unknown model{suggestion(model, list(MODELS))}")
-        return model
-
-    def problems(self, series: Mapping[str, SeriesPlan]) -> Iterator[Problem]:
-        """Yield unknown series, an energy that is none, variables that cannot be, and a target of wrong direction."""
-        yield from energy_problem(("energy",), self.energy, series)
-        for position, name in enumerate(self.variables):
-            where = ("variables", position)
-            yield from series_problem(where, name, series)
-            if name == self.energy:
-                yield where, f"'{name}' is the energy to be explained; it cannot explain itself"
-            elif name in self.variables[:position]:
-                yield where, f"'{name}' stands twice; keep one"
-        known = all(name in series for name in self.variables)
-        if known and MODELS[self.model].needs_temperature and outdoor_temperature(series, self.variables) is None:
-            yield ("model",), f"'{self.model}' needs an outdoor temperature; name a series of quantity temperature"
-        yield from self.target_problems()
-
-    def names(self) -> list[str]:
-        """The energy and what drives it."""
-        return [self.energy, *self.variables]
 
     def evaluate(self, plan: Plan, table: IntervalTable) -> KpiResult:
         """Learn twice, drive both by the same days, compare."""
-        names = self.names()
-        sides = (period_days(table, plan.baseline, names), period_days(table, plan.reporting, names))
-        before, after = self._learn(plan, sides)
-        found = self._reasons(plan, sides, before, after)
-        blocked = any(reason.level == "blocking" for reason in found)
-        change = saving = t = half = None
+        study = self._study(plan, table)
+        comparison = study.comparison
+        found = [*self.variable_reasons(plan.series)]
+        found += sufficiency_reasons(study.rows, MINIMUM_BASELINE_DAYS)
+        found += self._model_reasons(plan.series, study)
         interval = None
-        if before is not None and after is not None and before.total > 0:
-            saving, change = before.total - after.total, after.total / before.total - 1.0
-            if not blocked and before.variance is not None and after.variance is not None:
-                t = float(stats.t.ppf(0.5 + self.confidence / 2.0, min(before.degrees, after.degrees)))
-                half = t * math.sqrt(before.variance + after.variance)
-                relative = t * math.sqrt(after.variance + (1.0 + change) ** 2 * before.variance) / before.total
-                interval = (change - relative, change + relative)
+        if comparison is not None and not any(reason.level == "blocking" for reason in found):
+            interval = comparison.interval
         verdict = decide(interval, self.target_change)
-        if interval is not None:
+        doubt = self._doubt(plan, study)
+        if interval is not None and doubt is not None and comparison is not None:
             said = reasons.finding(verdict, interval, self.target_change, self.confidence)
-            found = [said, *found, kpi_reasons.limits(self.description.cannot_tell)]
+            found = [said, *found, *doubt.reasons(comparison.change or 0.0)]
+            found.append(kpi_reasons.limits(self.description.cannot_tell))
         return KpiResult(
             id=self.id,
             kind=self.kind,
             unit=plan.series[self.energy].unit,
-            baseline=None if before is None else before.total,
-            reporting=None if after is None else after.total,
-            change=change,
+            baseline=None if comparison is None else comparison.before.total,
+            reporting=None if comparison is None else comparison.after.total,
+            change=None if comparison is None else comparison.change,
             interval=interval,
             confidence=self.confidence,
             target=self.target_change,
             verdict=verdict,
             reasons=tuple(found),
-            coverage=Coverage(baseline=sides[0].coverage, reporting=sides[1].coverage),
-            model=NormalisedModel(
-                kind=self.model,
-                days=DayUse(baseline=sides[0].use(), reporting=sides[1].use()),
-                energy=self.energy,
-                energy_unit=plan.series[self.energy].unit,
-                variables=self.variables,
-                normal_days=sides[0].n_used + sides[1].n_used,
-                coefficients_of_periods=(_coefficients(before), _coefficients(after)),
-                r2_of_periods=(_r2(before), _r2(after)),
-                rho_of_periods=(_rho(before), _rho(after)),
-                standard_errors=(_standard_error(before), _standard_error(after)),
-                t=t,
-                saving=saving,
-                half_width=half,
-            ),
+            coverage=study.rows.coverage,
+            model=self._model(plan.series, study, doubt, determined=interval is not None),
         )
 
-    def _learn(self, plan: Plan, sides: tuple[PeriodDays, PeriodDays]) -> tuple[_Learnt | None, _Learnt | None]:
-        first, second = (day_conditions(plan.series, self.variables, days) for days in sides)
-        normal = Conditions(
-            ordinals=np.concatenate([first.ordinals, second.ordinals]),
-            variables={
-                name: np.concatenate([first.variables[name], second.variables[name]]) for name in self.variables
-            },
-            temperature=first.temperature,
-            temperature_unit=first.temperature_unit,
-        )
-        models = (
-            MODELS[self.model].learn(conditions, days.used_values(self.energy))
-            for conditions, days in zip((first, second), sides, strict=True)
-        )
-        before, after = (
-            None if model is None else _Learnt.of(model, days.used_ordinals, normal)
-            for model, days in zip(models, sides, strict=True)
-        )
-        return before, after
+    def _study(self, plan: Plan, table: IntervalTable) -> _Study:
+        rows = rows_of_days(plan, table, self.drivers)
+        learnt = self.learn_from(rows.data.before, rows.data.energy_before)
+        # The model that the plan names or the choice on the baseline gives is that of both periods.
+        second = MODELS[learnt.name].learn(rows.data.after, rows.data.energy_after)
+        comparison = None
+        if learnt.model is not None and second is not None:
+            comparison = normalised_comparison(learnt.model, second, rows.data, self.confidence)
+        return _Study(rows, learnt, second, comparison)
 
-    def _reasons(
-        self, plan: Plan, sides: tuple[PeriodDays, PeriodDays], before: _Learnt | None, after: _Learnt | None
-    ) -> list[Reason]:
-        series = plan.series
-        found = []
-        if not any(series[name].definition.production for name in self.variables):
-            found.append(reasons.no_production_variable())
-        endogenous = [name for name in self.variables if not series[name].definition.exogenous]
-        if endogenous:
-            found.append(reasons.variable_not_exogenous(endogenous))
-        found += coverage_reasons(*sides, MINIMUM_DAYS, MINIMUM_DAYS)
-        if before is None or after is None:
-            return [*found, reasons.coefficients_undetermined(self.variables)]
+    def _model_reasons(self, series: Mapping[str, SeriesPlan], study: _Study) -> Iterator[Reason]:
+        if study.comparison is None:
+            yield reasons.coefficients_undetermined((*self.variables, *self.modes))
+            return
+        before, after = study.comparison.before, study.comparison.after
         if before.total <= 0:
-            found.append(reasons.non_positive_baseline(before.total, series[self.energy].unit))
-        found += gate_reasons(before.model)
+            yield reasons.non_positive_baseline(before.total, series[self.energy].unit)
+        yield from gate_reasons(before.model)
         r2, (_, p_value) = after.model.fit.r2, after.model.fit.f_test
         if r2 is None or r2 < MINIMUM_R2 or (p_value is not None and p_value > MAXIMUM_MODEL_P):
-            found.append(kpi_reasons.reporting_model_fails(r2, p_value))
+            yield kpi_reasons.reporting_model_fails(r2, p_value)
         for learnt in (before, after):
             if learnt.variance is None:
-                n_effective = learnt.degrees + learnt.model.fit.p
-                found.append(reasons.not_determinable(learnt.rho, n_effective, learnt.model.fit.p))
-        return found
+                p = learnt.model.fit.p
+                yield reasons.not_determinable(learnt.rho, learnt.degrees + p, p)
+        yield from range_reasons(study.rows)
+        yield from following_reasons(study.rows)
+
+    def _doubt(self, plan: Plan, study: _Study) -> Doubt | None:
+        comparison = study.comparison
+        if comparison is None or not self._doubted:
+            return None
+        rules = self.doubt_rules(plan, normalised_energy)
+        others = alternative_intervals_of_models(comparison)
+        return doubt_of(study.learnt.name, study.rows.data, comparison, others, rules)
+
+    def _model(
+        self, series: Mapping[str, SeriesPlan], study: _Study, doubt: Doubt | None, *, determined: bool
+    ) -> NormalisedModel:
+        rows, comparison = study.rows, study.comparison
+        models = (study.learnt.model, study.second)
+        predictions = (None, None) if comparison is None else (comparison.before, comparison.after)
+        return NormalisedModel(
+            kind=study.learnt.name,
+            days=rows.use,
+            candidates=study.learnt.candidates,
+            energy=self.energy,
+            energy_unit=series[self.energy].unit,
+            variables=self.variables,
+            t=None if comparison is None or not determined else comparison.t,
+            saving=None if comparison is None else comparison.saving,
+            half_width=None if comparison is None or not determined else comparison.half_width,
+            placebo=None if doubt is None else doubt.placebo,
+            detectable=None if doubt is None else doubt.detectable,
+            alternative_intervals=() if doubt is None or not determined else doubt.alternatives,
+            specification_curve=None if doubt is None else doubt.curve,
+            ranges=rows.ranges,
+            sufficiency=criteria(rows, MINIMUM_BASELINE_DAYS, study.learnt.model, None),
+            normal_days=rows.data.before.n + rows.data.after.n,
+            coefficients_of_periods=(_coefficients(models[0]), _coefficients(models[1])),
+            r2_of_periods=(_r2(models[0]), _r2(models[1])),
+            rho_of_periods=(_rho(predictions[0]), _rho(predictions[1])),
+            standard_errors=(_standard_error(predictions[0]), _standard_error(predictions[1])),
+        )
 
 
-def _coefficients(learnt: _Learnt | None) -> dict[str, float]:
+def _coefficients(learnt: FittedModel | None) -> dict[str, float]:
     if learnt is None:
         return {}
-    return dict(zip([term.name for term in learnt.model.terms], learnt.model.fit.coefficients.tolist(), strict=True))
+    return dict(zip([term.name for term in learnt.terms], learnt.fit.coefficients.tolist(), strict=True))
 
 
-def _r2(learnt: _Learnt | None) -> float | None:
-    return None if learnt is None else learnt.model.fit.r2
+def _r2(learnt: FittedModel | None) -> float | None:
+    return None if learnt is None else learnt.fit.r2
 
 
-def _rho(learnt: _Learnt | None) -> float | None:
-    return None if learnt is None else learnt.rho
+def _rho(prediction: NormalPrediction | None) -> float | None:
+    return None if prediction is None else prediction.rho
 
 
-def _standard_error(learnt: _Learnt | None) -> float | None:
-    return None if learnt is None or learnt.variance is None else math.sqrt(learnt.variance)
+def _standard_error(prediction: NormalPrediction | None) -> float | None:
+    return None if prediction is None or prediction.variance is None else math.sqrt(prediction.variance)

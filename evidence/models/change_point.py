@@ -8,6 +8,7 @@ balance points.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
@@ -79,7 +80,8 @@ class ThreeParameterHeatingModel(BaselineModel):
     needs_temperature: ClassVar[bool] = True
 
     def learn(self, conditions: Conditions, energy: FloatArray) -> FittedChangePoint | None:
-        return _best(_Search(conditions, energy).heating())
+        search = _Search(conditions, energy)
+        return search.best(search.heating())
 
 
 class ThreeParameterCoolingModel(BaselineModel):
@@ -89,7 +91,8 @@ class ThreeParameterCoolingModel(BaselineModel):
     needs_temperature: ClassVar[bool] = True
 
     def learn(self, conditions: Conditions, energy: FloatArray) -> FittedChangePoint | None:
-        return _best(_Search(conditions, energy).cooling())
+        search = _Search(conditions, energy)
+        return search.best(search.cooling())
 
 
 class FourParameterModel(BaselineModel):
@@ -99,7 +102,8 @@ class FourParameterModel(BaselineModel):
     needs_temperature: ClassVar[bool] = True
 
     def learn(self, conditions: Conditions, energy: FloatArray) -> FittedChangePoint | None:
-        return _best(_Search(conditions, energy).both(apart=False))
+        search = _Search(conditions, energy)
+        return search.best(search.both(apart=False))
 
 
 class FiveParameterModel(BaselineModel):
@@ -109,7 +113,8 @@ class FiveParameterModel(BaselineModel):
     needs_temperature: ClassVar[bool] = True
 
     def learn(self, conditions: Conditions, energy: FloatArray) -> FittedChangePoint | None:
-        return _best(_Search(conditions, energy).both(apart=True))
+        search = _Search(conditions, energy)
+        return search.best(search.both(apart=True))
 
 
 class CalTrackDailyModel(BaselineModel):
@@ -120,25 +125,26 @@ class CalTrackDailyModel(BaselineModel):
 
     def learn(self, conditions: Conditions, energy: FloatArray) -> FittedChangePoint | None:
         search = _Search(conditions, energy)
-        return _best([*search.flat(), *search.heating(), *search.cooling(), *search.both(apart=True)])
+        return search.best(search.flat(), search.heating(), search.cooling(), search.both(apart=True))
 
 
 @dataclass(frozen=True)
-class _Candidate:
-    """A shape with the adjusted R2 that its fit will have; the fit is made when it is its turn."""
+class _Candidates:
+    """Shapes with the adjusted R2 that their fits will have: balance points in degF, NaN where there is no branch."""
 
-    adjusted_r2: float
-    shape: _Shape
-    conditions: Conditions
-    energy: FloatArray
+    adjusted_r2: FloatArray
+    heating: FloatArray
+    cooling: FloatArray
 
-    def fitted(self) -> FittedChangePoint | None:
-        fit = fit_least_squares(self.shape.design(self.conditions), self.energy)
-        if fit is None:
-            return None
-        slopes = fit.coefficients[1 : fit.p - len(self.shape.others)]
-        bounded = slopes if self.shape.others else np.append(slopes, fit.coefficients[0])
-        return None if bool(np.any(bounded < 0)) else FittedChangePoint(fit, self.shape)
+    def best_first(self) -> Iterator[tuple[float | None, float | None]]:
+        """Yield the balance points, of equals to nine digits the first found first.
+
+        Points beyond all baseline days explain them equally well and other days not: which is taken must not hang on
+        the last digits, which are the processor's.
+        """
+        for position in np.argsort(-np.round(self.adjusted_r2, 9), kind="stable").tolist():
+            heating, cooling = float(self.heating[position]), float(self.cooling[position])
+            yield None if math.isnan(heating) else heating, None if math.isnan(cooling) else cooling
 
 
 class _Search:
@@ -163,60 +169,78 @@ class _Search:
         basis, _ = np.linalg.qr(fixed)
         heating, cooling = (column - basis @ (basis.T @ column) for column in (heating, cooling))
         rest = energy - basis @ (basis.T @ energy)
+        deviations = energy - energy.mean()
+        self._total = float(deviations @ deviations)
         self._fixed, self._rest = fixed.shape[1], float(rest @ rest)
         self._hh, self._cc = np.einsum("ij,ij->j", heating, heating), np.einsum("ij,ij->j", cooling, cooling)
         self._hc, self._hy, self._cy = heating.T @ cooling, heating.T @ rest, cooling.T @ rest
 
-    def flat(self) -> Iterator[_Candidate]:
+    def flat(self) -> Iterator[_Candidates]:
         """Yield the shape without any slope."""
         if self._usable:
-            yield self._candidate(0.0, 0, None, None)
+            yield self._candidates(np.zeros(1), 0, np.full(1, np.nan), np.full(1, np.nan))
 
-    def heating(self) -> Iterator[_Candidate]:
-        """Yield a shape for each heating balance point."""
+    def heating(self) -> Iterator[_Candidates]:
+        """Yield the shapes with a heating balance point."""
         if self._usable:
-            for index in np.flatnonzero(self._heating_allowed & (self._hh > 0)).tolist():
-                explained = float(self._hy[index] ** 2 / self._hh[index])
-                yield self._candidate(explained, 1, BALANCE_POINTS_F[index], None)
+            chosen = np.flatnonzero(self._heating_allowed & (self._hh > 0))
+            explained = self._hy[chosen] ** 2 / self._hh[chosen]
+            yield self._candidates(explained, 1, BALANCE_POINTS_F[chosen], np.full(len(chosen), np.nan))
 
-    def cooling(self) -> Iterator[_Candidate]:
-        """Yield a shape for each cooling balance point."""
+    def cooling(self) -> Iterator[_Candidates]:
+        """Yield the shapes with a cooling balance point."""
         if self._usable:
-            for index in np.flatnonzero(self._cooling_allowed & (self._cc > 0)).tolist():
-                explained = float(self._cy[index] ** 2 / self._cc[index])
-                yield self._candidate(explained, 1, None, BALANCE_POINTS_F[index])
+            chosen = np.flatnonzero(self._cooling_allowed & (self._cc > 0))
+            explained = self._cy[chosen] ** 2 / self._cc[chosen]
+            yield self._candidates(explained, 1, np.full(len(chosen), np.nan), BALANCE_POINTS_F[chosen])
 
-    def both(self, *, apart: bool) -> Iterator[_Candidate]:
-        """Yield a shape for each pair of balance points: heating at or below cooling, or (not ``apart``) the same."""
+    def both(self, *, apart: bool) -> Iterator[_Candidates]:
+        """Yield the shapes with both balance points: heating at or below cooling, or (not ``apart``) the same."""
         if not self._usable:
             return
         determinant = np.outer(self._hh, self._cc) - self._hc**2
         allowed = np.outer(self._heating_allowed, self._cooling_allowed) & (determinant > 0)
         order = BALANCE_POINTS_F[:, np.newaxis] - BALANCE_POINTS_F
         allowed &= order <= 0 if apart else order == 0
-        for h, c in np.argwhere(allowed).tolist():
-            slope_h = (self._cc[c] * self._hy[h] - self._hc[h, c] * self._cy[c]) / determinant[h, c]
-            slope_c = (self._hh[h] * self._cy[c] - self._hc[h, c] * self._hy[h]) / determinant[h, c]
-            explained = float(slope_h * self._hy[h] + slope_c * self._cy[c])
-            yield self._candidate(explained, 2, BALANCE_POINTS_F[h], BALANCE_POINTS_F[c])
+        h, c = np.nonzero(allowed)
+        slope_h = (self._cc[c] * self._hy[h] - self._hc[h, c] * self._cy[c]) / determinant[h, c]
+        slope_c = (self._hh[h] * self._cy[c] - self._hc[h, c] * self._hy[h]) / determinant[h, c]
+        explained = slope_h * self._hy[h] + slope_c * self._cy[c]
+        yield self._candidates(explained, 2, BALANCE_POINTS_F[h], BALANCE_POINTS_F[c])
 
-    def _candidate(self, explained: float, slopes: int, heating: float | None, cooling: float | None) -> _Candidate:
-        n, deviations = self._conditions.n, self._energy - self._energy.mean()
-        total, freedom = float(deviations @ deviations), n - self._fixed - slopes
-        adjusted = 1.0 - (self._rest - explained) / total * (n - 1) / freedom if total > 0 and freedom > 0 else 0.0
-        shape = _Shape(heating, cooling, self._others)
-        return _Candidate(adjusted, shape, self._conditions, self._energy)
+    def _candidates(self, explained: FloatArray, slopes: int, heating: FloatArray, cooling: FloatArray) -> _Candidates:
+        n = self._conditions.n
+        freedom = n - self._fixed - slopes
+        if self._total <= 0 or freedom <= 0:
+            return _Candidates(np.zeros(len(explained)), heating, cooling)
+        adjusted = 1.0 - (self._rest - explained) / self._total * (n - 1) / freedom
+        return _Candidates(adjusted, heating, cooling)
+
+    def best(self, *found: Iterator[_Candidates]) -> FittedChangePoint | None:
+        """Return the fit with the best adjusted R2 whose coefficients have the signs they must have."""
+        parts = [one for candidates in found for one in candidates]
+        if not parts:
+            return None
+        together = _Candidates(
+            np.concatenate([one.adjusted_r2 for one in parts]),
+            np.concatenate([one.heating for one in parts]),
+            np.concatenate([one.cooling for one in parts]),
+        )
+        for heating, cooling in together.best_first():
+            if (fitted := self._fitted(_Shape(heating, cooling, self._others))) is not None:
+                return fitted
+        return None
+
+    def _fitted(self, shape: _Shape) -> FittedChangePoint | None:
+        fit = fit_least_squares(shape.design(self._conditions), self._energy)
+        if fit is None:
+            return None
+        slopes = fit.coefficients[1 : fit.p - len(shape.others)]
+        bounded = slopes if shape.others else np.append(slopes, fit.coefficients[0])
+        return None if bool(np.any(bounded < 0)) else FittedChangePoint(fit, shape)
 
 
 def _enough(degree_days: FloatArray) -> NDArray[np.bool_]:
     """Tell for each column whether it has enough days and degree days to carry a slope."""
     days, sums = (degree_days > 0).sum(axis=0), degree_days.sum(axis=0)
     return np.asarray((days >= MINIMUM_DAYS) & (sums >= MINIMUM_DEGREE_DAYS))
-
-
-def _best(candidates: Iterator[_Candidate] | list[_Candidate]) -> FittedChangePoint | None:
-    """Return the fit with the best adjusted R2 whose coefficients have the signs they must have."""
-    for candidate in sorted(candidates, key=lambda one: -one.adjusted_r2):
-        if (fitted := candidate.fitted()) is not None:
-            return fitted
-    return None

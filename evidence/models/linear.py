@@ -1,4 +1,7 @@
-"""The linear day model: E = b0 + sum of b_j x_j. b0 is the base load of a day."""
+"""The linear model: E = b0 + sum of b_j x_j. b0 is the base load of a day; of hours that of an hour.
+
+Of bills, E and x are those of a day of the bill, and a bill weighs as many days as it has (weighted least squares).
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from evidence.baseline_model import BaselineModel, Conditions, FittedModel, Term
+from evidence.baseline_model import BaselineModel, Conditions, FittedModel, Granularity, Term
 from evidence.regression import LeastSquares, fit_least_squares
 from evidence.table import FloatArray
 
@@ -25,12 +28,13 @@ class FittedLinear(FittedModel):
 
 
 class LinearModel(BaselineModel):
-    """Ordinary least squares on the given variables and an intercept."""
+    """Least squares on the given variables and an intercept."""
 
     name: ClassVar[str] = "linear"
+    granularities: ClassVar[frozenset[Granularity]] = frozenset({"day", "hour", "bill_month"})
 
     def learn(self, conditions: Conditions, energy: FloatArray) -> FittedLinear | None:
-        fit = fit_least_squares(_design(conditions.variables, conditions.n), energy)
+        fit = fit_least_squares(_design(conditions.variables, conditions.n), energy, conditions.weights)
         return None if fit is None else FittedLinear(fit, tuple(conditions.variables))
 
 

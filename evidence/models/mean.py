@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from evidence.baseline_model import BaselineModel, Conditions, FittedModel, Term
+from evidence.baseline_model import BaselineModel, Conditions, FittedModel, Granularity, Term
 from evidence.regression import LeastSquares, fit_least_squares
 from evidence.table import FloatArray
 
@@ -23,10 +23,11 @@ class FittedMean(FittedModel):
 
 
 class MeanModel(BaselineModel):
-    """The arithmetic mean of the baseline days."""
+    """The arithmetic mean of the baseline."""
 
     name: ClassVar[str] = "mean"
+    granularities: ClassVar[frozenset[Granularity]] = frozenset({"day", "hour", "bill_month"})
 
     def learn(self, conditions: Conditions, energy: FloatArray) -> FittedMean | None:
-        fit = fit_least_squares(np.ones((conditions.n, 1)), energy)
+        fit = fit_least_squares(np.ones((conditions.n, 1)), energy, conditions.weights)
         return None if fit is None else FittedMean(fit)

@@ -11,8 +11,11 @@ from scipy import stats
 from scipy.signal import lfilter
 
 from evidence.alternative_intervals import alternative_intervals, bootstrap_half_width, exact_standard_error
+from evidence.baseline_model import Conditions
 from evidence.comparison import Comparison
 from evidence.evaluate import evaluate
+from evidence.models import MODELS
+from evidence.models.weekday import FittedWeekday
 from evidence.plan import Plan
 from evidence.regression import LeastSquares, fit_least_squares
 from evidence.uncertainty import REPLICATES, SEED, prediction_sum_uncertainty
@@ -74,10 +77,11 @@ def test_they_stand_in_the_result_with_their_seed(
 def test_fewer_days_than_two_blocks_give_no_bootstrap() -> None:
     days = np.arange(20)
     design = np.ones((20, 1))
-    fit = fit_least_squares(design[:10], 10 + np.random.default_rng(4).normal(size=10))
-    assert fit is not None
+    learnt = MODELS["mean"].learn(Conditions(days[:10], {}), 10 + np.random.default_rng(4).normal(size=10))
+    assert learnt is not None
+    fit = learnt.fit
     found = prediction_sum_uncertainty(fit, days[:10], design[10:], days[10:], confidence=0.9)
-    compared = Comparison(design[10:] @ fit.coefficients, np.full(10, 10.0), found)
+    compared = Comparison(learnt, design[10:] @ fit.coefficients, np.full(10, 10.0), found)
     exact, bootstrapped = alternative_intervals(fit, days[:10], design[10:], days[10:], compared, confidence=0.9)
     assert exact.interval is not None
     assert bootstrapped.interval is None
@@ -96,7 +100,7 @@ def test_coverage_with_dependent_noise(rho: float, corrected: float) -> None:
         if found.half_width is None:
             continue
         determined += 1
-        compared = Comparison(WEEK[N:] @ fit.coefficients, 1000.0 + noise[N:], found)
+        compared = Comparison(FittedWeekday(fit, ()), WEEK[N:] @ fit.coefficients, 1000.0 + noise[N:], found)
         exact, bootstrapped = alternative_intervals(fit, DAYS[:N], WEEK[N:], DAYS[N:], compared, confidence=0.9)
         assert exact.half_width is not None
         assert bootstrapped.half_width is not None

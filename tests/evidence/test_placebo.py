@@ -50,8 +50,7 @@ def test_each_window_is_judged_by_the_model_of_the_other_days() -> None:
         inside[first : first + 45] = True
         learnt = MODELS["linear"].learn(conditions.only(~inside), energy[~inside])
         assert learnt is not None
-        days = conditions.ordinals[~inside]
-        interval = compare(learnt, days, conditions.only(inside), energy[inside], 0.9).interval
+        interval = compare(learnt, conditions.only(~inside), conditions.only(inside), energy[inside], 0.9).interval
         assert interval is not None
         counted += not interval[0] <= 0 <= interval[1]
     assert placebo(conditions, energy).excluding_zero == counted
@@ -136,11 +135,11 @@ def test_what_can_be_detected_is_where_the_interval_touches_zero() -> None:
 
     def interval(saving: float) -> tuple[float, float]:
         modelled = learnt.design(conditions.only(after)) @ learnt.fit.coefficients
-        compared = compare(learnt, conditions.ordinals[before], conditions.only(after), modelled * (1 - saving), 0.9)
+        compared = compare(learnt, conditions.only(before), conditions.only(after), modelled * (1 - saving), 0.9)
         assert compared.interval is not None
         return compared.interval
 
-    compared = compare(learnt, conditions.ordinals[before], conditions.only(after), energy[after], 0.9)
+    compared = compare(learnt, conditions.only(before), conditions.only(after), energy[after], 0.9)
     found = detectable_saving(compared)
     assert found is not None
     assert interval(found.excludes_zero * 1.001)[1] < 0 < interval(found.excludes_zero * 0.999)[1]
@@ -158,7 +157,7 @@ def test_a_saving_of_the_stated_size_is_found_as_often_as_stated() -> None:
         before, after = np.arange(150) < 100, np.arange(150) >= 100
         learnt = MODELS["linear"].learn(conditions.only(before), energy[before])
         assert learnt is not None
-        days, later = conditions.ordinals[before], conditions.only(after)
+        days, later = conditions.only(before), conditions.only(after)
         found = detectable_saving(compare(learnt, days, later, energy[after], 0.9))
         assert found is not None
         expected = float((400 + 0.4 * output[after]).sum())

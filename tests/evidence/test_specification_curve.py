@@ -9,28 +9,28 @@ import numpy as np
 import pytest
 
 from evidence.baseline_model import Conditions
-from evidence.comparison import compare
+from evidence.comparison import BeforeAndAfter, compare
 from evidence.doubt_reasons import curve_reason
 from evidence.evaluate import evaluate
 from evidence.models import MODELS
 from evidence.plan import Plan
-from evidence.specification_curve import SpecificationCurve, SpecificationData, specification_curve
+from evidence.specification_curve import SpecificationCurve, specification_curve
 
 FIRST_DAY = 739_000
 LENGTH, BASELINE = 180, 120
 
 
-def data_of(effect: float, seed: int = 1) -> SpecificationData:
+def data_of(effect: float, seed: int = 1) -> BeforeAndAfter:
     random = np.random.default_rng(seed)
     output = random.normal(2000, 300, LENGTH)
     energy = 400 + 0.4 * output + random.normal(0, 20, LENGTH)
     energy[BASELINE:] *= 1 + effect
     conditions = Conditions(np.arange(FIRST_DAY, FIRST_DAY + LENGTH), {"output": output})
     before = np.arange(LENGTH) < BASELINE
-    return SpecificationData(conditions.only(before), energy[before], conditions.only(~before), energy[~before])
+    return BeforeAndAfter(conditions.only(before), energy[before], conditions.only(~before), energy[~before])
 
 
-def curve(data: SpecificationData, change: float, minimum_days: int = 28) -> SpecificationCurve:
+def curve(data: BeforeAndAfter, change: float, minimum_days: int = 28) -> SpecificationCurve:
     return specification_curve(
         MODELS, data, change, required=frozenset({"output"}), minimum_days=minimum_days, confidence=0.9
     )
@@ -53,7 +53,7 @@ def test_the_windows_are_the_whole_and_two_thirds_from_either_end() -> None:
     }
     learnt = MODELS["linear"].learn(data.before.only(np.arange(120) >= 40), data.energy_before[40:])
     assert learnt is not None
-    compared = compare(learnt, data.before.ordinals[40:], data.after, data.energy_after, 0.9)
+    compared = compare(learnt, data.before.only(np.arange(120) >= 40), data.after, data.energy_after, 0.9)
     assert found["last_two_thirds"].change == compared.change
     assert found["last_two_thirds"].interval == compared.interval
 

@@ -11,11 +11,11 @@ import pytest
 
 from evidence.alternative_intervals import AlternativeInterval, alternative_intervals
 from evidence.baseline_model import Conditions
-from evidence.comparison import Comparison, compare
+from evidence.comparison import BeforeAndAfter, Comparison, compare
 from evidence.detectable_change import detectable_saving
 from evidence.models import MODELS
 from evidence.placebo import placebo_test
-from evidence.specification_curve import SpecificationData, specification_curve
+from evidence.specification_curve import specification_curve
 
 PAGE = (Path(__file__).parents[2] / "docs" / "evidence" / "uncertainty.md").read_text(encoding="utf-8")
 LINES = re.findall(r"```\n(.*?)```", PAGE.split("\n## Worked numbers\n")[1], flags=re.DOTALL)[0].strip().splitlines()
@@ -39,10 +39,10 @@ def worked() -> dict[str, str]:
     energy[BASELINE:] *= 0.9
     conditions = Conditions(738_000 + day, {"output": output})
     before = day < BASELINE
-    data = SpecificationData(conditions.only(before), energy[before], conditions.only(~before), energy[~before])
+    data = BeforeAndAfter(conditions.only(before), energy[before], conditions.only(~before), energy[~before])
     learnt = MODELS["linear"].learn(data.before, data.energy_before)
     assert learnt is not None
-    compared: Comparison = compare(learnt, data.before.ordinals, data.after, data.energy_after, 0.9)
+    compared: Comparison = compare(learnt, data.before, data.after, data.energy_after, 0.9)
     assert compared.change is not None
     exact, bootstrapped = _alternatives(learnt, data, compared)
     detectable = detectable_saving(compared)
@@ -67,7 +67,7 @@ def worked() -> dict[str, str]:
     }
 
 
-def _alternatives(learnt: Any, data: SpecificationData, compared: Comparison) -> tuple[AlternativeInterval, ...]:
+def _alternatives(learnt: Any, data: BeforeAndAfter, compared: Comparison) -> tuple[AlternativeInterval, ...]:
     return alternative_intervals(
         learnt.fit,
         data.before.ordinals,

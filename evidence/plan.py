@@ -19,11 +19,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from evidence.errors import PlanError
+from evidence.events.measurement_changes import MeasurementChange, change_problems
+from evidence.events.recorded import NonRoutineEvent, event_problems
 from evidence.kpi import Problem
 from evidence.kpis import KpiEntry
 from evidence.programme import PROGRAMME_NAME
 from evidence.programmes import programme, programme_names
-from evidence.quantities import QUANTITIES, Quantity
+from evidence.quantities import QUANTITIES, Aggregation, Quantity
 from evidence.table import day_start_ms
 from wire.document import DocumentModel, problem, read_document, suggestion, validate_document
 
@@ -47,12 +49,39 @@ class Period(DocumentModel):
         return self
 
 
+DOCUMENT_SERIES = r"^[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?/[a-z][a-z0-9_]{0,63}$"
+"""Name of a mapping, and of a series in it: ``bills-2025/energy``."""
+STORED_SERIES = r"^[a-z0-9_-]{1,64}/[a-z0-9_-]{1,64}/[a-z0-9_]{1,64}$"
+"""Gateway, device, series of a history that the meter keeps: ``gw-01/meter-1/daily_active_energy_import``."""
+
+DocumentSeries = Annotated[str, Field(pattern=DOCUMENT_SERIES)]
+StoredSeries = Annotated[str, Field(pattern=STORED_SERIES)]
+
+
+class EarlierSources(DocumentModel):
+    """What a series is made of before the production day ``until``: documents, or what the meter had stored."""
+
+    until: date
+    documents: tuple[DocumentSeries, ...] = ()
+    stored: tuple[StoredSeries, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> EarlierSources:
+        if bool(self.documents) == bool(self.stored):
+            raise ValueError("give either 'documents' or 'stored', not both and not neither")
+        return self
+
+
 class SeriesPlan(DocumentModel):
     """One measured quantity of the plan.
 
     ``sources`` (``from`` in the file) are full series ids such as ``gw-01/meter-1/active_energy_import``; several are
     added up (increments) or averaged (means), and the value is missing as soon as one of them is. ``resolution`` is
     what each interval value is stated to: values are rounded to it before they are added up.
+
+    Without a gateway ``documents`` name imported series (``bills-2025/energy``), or ``stored`` what the meter had
+    frozen by itself. ``earlier`` says from where the values before a day come, when that is not where they come from
+    later: nothing is joined that the plan does not join.
 
     The rest is for the screens: ``maximum_rate``, the most that the circuit can deliver an hour (in the unit);
     ``meter_constant``, what one step of the meter's register is worth (pulse constant x CT x PT, in the unit);
@@ -65,6 +94,9 @@ class SeriesPlan(DocumentModel):
     quantity: str
     unit: str = Field(min_length=1, max_length=32)
     sources: tuple[str, ...] = Field(default=(), alias="from")
+    documents: tuple[DocumentSeries, ...] = ()
+    stored: tuple[StoredSeries, ...] = ()
+    earlier: EarlierSources | None = None
     states: tuple[int, ...] = ()
     resolution: Annotated[Decimal, Field(gt=0)] | None = None
     maximum_rate: Annotated[float, Field(gt=0)] | None = None
@@ -79,13 +111,28 @@ class SeriesPlan(DocumentModel):
             raise ValueError(f"unknown quantity{suggestion(quantity, list(QUANTITIES))}")
         return quantity
 
-    @field_validator("sources")
+    @field_validator("sources", "documents", "stored")
     @classmethod
     def _distinct(cls, sources: tuple[str, ...]) -> tuple[str, ...]:
         twice = sorted({source for source in sources if sources.count(source) > 1})
         if twice:
             raise ValueError(f"{', '.join(twice)} stands twice and would be counted twice; keep one")
         return sources
+
+    @property
+    def has_source(self) -> bool:
+        """Whether the plan says where its values come from; without, they have to come from a table."""
+        return bool(self.sources or self.documents or self.stored)
+
+    @property
+    def stored_sources(self) -> tuple[str, ...]:
+        """The series of meters' histories that it draws on at some time."""
+        return (*self.stored, *(() if self.earlier is None else self.earlier.stored))
+
+    @property
+    def only_gateways(self) -> bool:
+        """Whether all values come from what gateways measured."""
+        return bool(self.sources) and self.earlier is None
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -103,7 +150,8 @@ class Plan(DocumentModel):
     """A plan as read from its file. Make one with `load_plan`.
 
     ``programme`` names a file of `evidence.programmes`, or is free text; ``batch`` is one of that programme's;
-    ``assets`` are the ids of the subsidised gateways of the project's asset list.
+    ``assets`` are the ids of the subsidised gateways of the project's asset list. ``non_routine_events`` and
+    ``measurement_changes`` are what people recorded since, in revisions of the plan.
     """
 
     plan: Literal[1]
@@ -120,6 +168,8 @@ class Plan(DocumentModel):
     day_start: time = time(0)
     series: dict[Annotated[str, Field(pattern=SERIES_NAME)], SeriesPlan] = Field(min_length=1)
     kpis: tuple[KpiEntry, ...] = Field(min_length=1)
+    non_routine_events: tuple[NonRoutineEvent, ...] = ()
+    measurement_changes: tuple[MeasurementChange, ...] = ()
     _hash: str = PrivateAttr(default="")
 
     @field_validator("timezone")
@@ -192,6 +242,7 @@ def _contradictions(plan: Plan) -> Iterator[Problem]:
                 f"'{series.unit}' is no unit of {series.quantity}{suggestion(series.unit, list(units))}",
             )
         yield from _part_problems(plan, name)
+        yield from _source_problems(plan, name)
         if series.states and "min" not in units:
             yield ("series", name, "states"), f"say how long a machine was in them; {series.quantity} is no duration"
         if len(set(series.states)) < len(series.states):
@@ -202,6 +253,8 @@ def _contradictions(plan: Plan) -> Iterator[Problem]:
             yield ("kpis", position, "id"), f"another KPI already has the id '{kpi.id}'; ids tell results apart"
         for location, what in kpi.problems(plan.series):
             yield ("kpis", position, *location), what
+    yield from event_problems(plan)
+    yield from change_problems(plan)
 
 
 def _programme_problems(plan: Plan) -> Iterator[Problem]:
@@ -215,6 +268,30 @@ def _programme_problems(plan: Plan) -> Iterator[Problem]:
     for position, asset in enumerate(plan.assets):
         if asset in plan.assets[:position]:
             yield ("assets", position), f"'{asset}' stands twice and would be counted twice; keep one"
+
+
+def _source_problems(plan: Plan, name: str) -> Iterator[Problem]:
+    series, where = plan.series[name], ("series", name)
+    sources = {"from": series.sources, "documents": series.documents, "stored": series.stored}
+    given = [key for key, names in sources.items() if names]
+    if len(given) > 1:
+        yield (*where, given[1]), f"stands beside '{given[0]}'; what a series was made of earlier is said by 'earlier'"
+    if series.stored and series.definition.aggregation is not Aggregation.INCREMENT:
+        yield (*where, "stored"), f"meters freeze registers that count on, and {series.quantity} is none"
+    if series.states and not series.sources:
+        yield (*where, "states"), "are states of a machine that a gateway reads; name it by 'from'"
+    earlier = series.earlier
+    if earlier is None:
+        return
+    if not given:
+        yield (*where, "earlier"), "needs to be said with what the series is made of since: 'from' or 'documents'"
+    if not plan.baseline.start < earlier.until < plan.reporting.to:
+        yield (
+            (*where, "earlier", "until"),
+            f"is not within the plan ({plan.baseline.start} to {plan.reporting.to}); nothing would be joined",
+        )
+    if earlier.stored and series.definition.aggregation is not Aggregation.INCREMENT:
+        yield (*where, "earlier", "stored"), f"meters freeze registers that count on, and {series.quantity} is none"
 
 
 def _part_problems(plan: Plan, name: str) -> Iterator[Problem]:

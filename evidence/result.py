@@ -5,11 +5,13 @@ All values are finite. Changes, intervals and targets are fractions of the basel
 
 from __future__ import annotations
 
+import json
 from datetime import date
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, SerializeAsAny
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 
+from evidence.grade import EvidenceGrade
 from evidence.verdict import Verdict
 
 
@@ -41,10 +43,11 @@ class Coverage(ResultModel):
 
 class ExcludedDay(ResultModel):
     """A day that is not used. ``complete`` is the share of its intervals with all needed series; ``missing`` names the
-    series that lack more than the rule allows, or, when none alone does, all that lack anything."""
+    series that lack more than the rule allows, or, when none alone does, all that lack anything. A
+    ``non_routine_event`` is one that the plan leaves out."""
 
     day: date
-    reason: Literal["no_data", "incomplete"]
+    reason: Literal["no_data", "incomplete", "non_routine_event"]
     complete: float
     missing: tuple[str, ...]
 
@@ -85,12 +88,24 @@ class KpiModel(ResultModel):
     days: DayUse
 
 
+class SeriesInput(ResultModel):
+    """Where a series of a KPI comes from, from day ``first`` to before ``end``: ``sources`` are series of gateways, of
+    meters' own histories, or of documents, ``grade`` who vouches for them."""
+
+    series: str
+    first: date
+    end: date
+    grade: EvidenceGrade
+    sources: tuple[str, ...]
+
+
 class KpiResult(ResultModel):
     """One KPI: values, change, interval, verdict and everything that led there.
 
     ``unit`` is the unit of ``baseline`` and ``reporting``. ``interval`` is None when ``verdict`` is
     `Verdict.INSUFFICIENT_DATA`, though values may be shown then, and when the verdict is one by rule
-    (`evidence.rule_kpi`): the figures are compared as they are, and a reason says why there is no interval.
+    (`evidence.rule_kpi`): the figures are compared as they are, and a reason says why there is no interval. ``grade``
+    is the weakest of ``inputs``.
     """
 
     id: str
@@ -106,6 +121,8 @@ class KpiResult(ResultModel):
     reasons: tuple[Reason, ...]
     coverage: Coverage
     model: SerializeAsAny[KpiModel]
+    grade: EvidenceGrade = EvidenceGrade.IMPORTED_DOCUMENT
+    inputs: tuple[SeriesInput, ...] = ()
 
 
 class Totals(ResultModel):
@@ -167,6 +184,134 @@ class ScreenResult(ResultModel):
     more_places: int
 
 
+class EventCandidate(ResultModel):
+    """Days from ``first`` to before ``end`` whose level stands apart: a question to people, and in no figure.
+
+    ``days`` of them are used. ``level`` is what they lie above all other days of their period, in ``unit`` a day, and
+    ``energy`` that over the days; ``statistic`` is the level in standard errors. ``recorded`` are the events of the
+    plan that overlap it.
+    """
+
+    first: date
+    end: date
+    days: int
+    level: float
+    energy: float
+    unit: str
+    statistic: float
+    recorded: tuple[str, ...]
+    statement: Wording
+
+
+class EventSearch(ResultModel):
+    """The search for non-routine events on the residuals of one KPI's baseline model in one period.
+
+    ``level`` is how often a period of ``days`` days without any event has a candidate, ``rho`` the autocorrelation for
+    which ``critical`` is the limit of the statistic; None where it was not searched, and ``finding`` says why.
+    """
+
+    kpi: str
+    period: Literal["baseline", "reporting"]
+    state: Literal["searched", "not_checked"]
+    days: int
+    level: float
+    rho: float | None
+    critical: float | None
+    candidates: tuple[EventCandidate, ...]
+    finding: Wording
+
+
+class EventQuantity(ResultModel):
+    """Energy of an event within one period, positive = the event added it, with its standard uncertainty (k = 1).
+
+    ``energy`` covers the whole part of the event in the period; ``days`` is how many used days it is estimated from,
+    None for a stated quantity.
+    """
+
+    period: Literal["baseline", "reporting"]
+    energy: float
+    standard_uncertainty: float
+    days: int | None
+
+
+class RecordedEvent(ResultModel):
+    """A non-routine event of the plan: from ``start_ms`` to before ``end_ms`` (UTC).
+
+    ``taken_out`` is what the figures are corrected by; ``estimated`` what the baseline model finds by an indicator
+    variable, whatever the treatment, where the days determine it: for comparison. Both in ``unit``.
+    ``evidence`` are names and hashes of documents.
+    """
+
+    id: str
+    what: str
+    start_ms: int
+    end_ms: int
+    series: str
+    factor: str
+    recorded_by: str
+    recorded: date
+    recorded_before_reporting: bool
+    recorded_after_reporting: bool
+    evidence: tuple[tuple[str, str], ...]
+    treatment: Literal["exclude", "adjust", "model"]
+    basis: str | None
+    unit: str
+    taken_out: tuple[EventQuantity, ...]
+    estimated: tuple[EventQuantity, ...]
+
+
+class EventVariant(ResultModel):
+    """A KPI as it is with some of the recorded events: ``all`` (the figure of the plan), ``none``, or all ``without``
+    one ``event``."""
+
+    events: Literal["all", "none", "without"]
+    event: str | None
+    baseline: float | None
+    reporting: float | None
+    change: float | None
+    interval: tuple[float, float] | None
+    verdict: Verdict
+    coverage: Coverage
+
+
+class EventFigures(ResultModel):
+    """A KPI with and without its recorded events; ``verdict_depends`` where the verdicts differ."""
+
+    kpi: str
+    unit: str
+    variants: tuple[EventVariant, ...]
+    verdict_depends: bool
+
+
+class MeasurementEvent(ResultModel):
+    """A change of how a device measures, as the gateway signed it or (``recorded_by``) as a person recorded it.
+
+    ``effect``: ``joined`` by the signed readings of both meters; ``gap``, the energy across it is not known and not
+    counted; ``confirmed`` or ``corrected`` by a record of the plan (``record``); ``uncorrected``, and the KPIs of
+    ``series`` have no verdict; ``noted``, it changes no value.
+    """
+
+    time_ms: int
+    device: str
+    setting: str
+    before: str
+    after: str
+    series: tuple[str, ...]
+    effect: Literal["joined", "gap", "confirmed", "corrected", "uncorrected", "noted"]
+    record: str | None
+    recorded_by: str | None
+    statement: Wording
+
+
+class Events(ResultModel):
+    """All that happened beside the retrofit: looked for, recorded, with and without, and how meters were set."""
+
+    searches: tuple[EventSearch, ...]
+    recorded: tuple[RecordedEvent, ...]
+    figures: tuple[EventFigures, ...]
+    measurement: tuple[MeasurementEvent, ...]
+
+
 class PeriodDates(ResultModel):
     """A half-open period of local dates."""
 
@@ -174,9 +319,15 @@ class PeriodDates(ResultModel):
     end: date
 
 
-class Evaluation(ResultModel):
-    """All KPIs, totals and screens of a plan over a table."""
+RESULT_SCHEMA: Literal["urn:shopfloor-evidence:result:1"] = "urn:shopfloor-evidence:result:1"
+"""Names what a result looks like. Within a number fields, and words in lists of words, are only added; one that goes,
+is renamed or comes to mean something else (type, unit, sign, reference) takes another number."""
 
+
+class Evaluation(ResultModel):
+    """All KPIs, totals and screens of a plan over a table. Nothing in it tells when or where it was computed."""
+
+    document: Literal["urn:shopfloor-evidence:result:1"] = Field(default=RESULT_SCHEMA, alias="$schema")
     project: str
     plan_hash: str
     timezone: str
@@ -186,7 +337,16 @@ class Evaluation(ResultModel):
     kpis: tuple[KpiResult, ...]
     totals: dict[str, Totals]
     screens: tuple[ScreenResult, ...]
+    events: Events
 
     def to_json(self) -> dict[str, Any]:
         """Return the document as plain JSON values, keys in a fixed order: same inputs, same bytes."""
-        return self.model_dump(mode="json")
+        return self.model_dump(mode="json", by_alias=True)
+
+    def to_bytes(self) -> bytes:
+        """Return the document as it is written to files: UTF-8, two spaces an indent, a line feed at the end.
+
+        Floats have the fewest digits that give the same double again; there is no NaN and no infinity.
+        """
+        text = json.dumps(self.to_json(), ensure_ascii=False, allow_nan=False, indent=2)
+        return (text + "\n").encode("utf-8")

@@ -21,6 +21,7 @@ COMMANDS = (
     "commission",
     "status",
     "rotate-key",
+    "replace-meter",
     "export",
     "pack",
     "schema",

@@ -37,6 +37,31 @@ function line(name, data, colour, extra) {
   return { name, type: "line", data, showSymbol: false, connectNulls: false, color: colour, lineStyle: { width: 1.8, color: colour }, emphasis: { disabled: true }, ...extra };
 }
 
+// Events of several days are grounds, others are lines; their names stand upright above the axis.
+function eventMarks(data) {
+  const label = { show: true, color: INK, fontSize: 11, formatter: "{b}" };
+  const shown = data.events
+    .map((event) => ({ ...event, first: data.days.find((day) => day >= event.first), last: data.days.findLast((day) => day <= event.last) }))
+    .filter((event) => event.first && event.last && event.first <= event.last);
+  const grounds = shown.filter((event) => event.first !== event.last);
+  const lines = shown.filter((event) => event.first === event.last);
+  return {
+    markArea: {
+      silent: true,
+      itemStyle: { color: "rgba(192, 106, 0, 0.16)" },
+      label: { ...label, position: "insideBottom", rotate: 90, align: "left", distance: 8 },
+      data: grounds.map((event) => [{ name: event.label, xAxis: event.first }, { xAxis: event.last }]),
+    },
+    markLine: {
+      silent: true,
+      symbol: "none",
+      lineStyle: { color: COLOURS.adjusted, type: "dotted", width: 1.4 },
+      label: { ...label, position: "insideStartTop" },
+      data: lines.map((event) => ({ name: event.label, xAxis: event.first })),
+    },
+  };
+}
+
 function daily(data) {
   const grounds = { baseline: "rgba(123, 142, 163, 0.06)", blackout: "rgba(85, 97, 111, 0.20)", reporting: "rgba(31, 102, 173, 0.07)" };
   const areas = data.periods.map((period) => [
@@ -50,7 +75,7 @@ function daily(data) {
   ]);
   const series = [
     line(data.labels.before, data.before, COLOURS.before, { symbol: "circle", symbolSize: 3, markArea: { silent: true, data: areas } }),
-    line(data.labels.after, data.after, COLOURS.after, { lineStyle: { width: 2.2, color: COLOURS.after } }),
+    line(data.labels.after, data.after, COLOURS.after, { lineStyle: { width: 2.2, color: COLOURS.after }, ...eventMarks(data) }),
   ];
   if (data.low) {
     const width = data.low.map((low, index) => (low === null ? null : data.high[index] - low));

@@ -1,0 +1,1 @@
+"""What happens beside a retrofit: found on residuals, recorded by people, quantified, shown with and without."""

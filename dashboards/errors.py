@@ -37,3 +37,9 @@ class PlanAlteredError(DashboardError):
     """A stored plan is not the one that was registered."""
 
     exit_code = 1
+
+
+class ImportAlteredError(DashboardError):
+    """A stored document, its mapping or its values are not those that were imported."""
+
+    exit_code = 1

@@ -5,27 +5,19 @@ Made from the signed records at every call, never stored; a record whose signatu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from dashboards.dossier import Dossier
 from dashboards.figures import iso_time
+from dashboards.stored_rounds import BEFORE_MS, readings_of_round, verified
 from evidence.field_record import FieldRecord, StoredRound, field_record
-from evidence.stored import ROUND_MS, StoredReading, stored_readings
-from evidence.table import DAY_MS
+from evidence.stored import StoredReading
 from store.database import Connection
-from store.records import StoredRecord, descriptor_record, read_records
-from wire.errors import RecordError
-from wire.keys import VerifyingKey
-from wire.record import Kind, Record, open_record
-
-BEFORE_MS = 400 * DAY_MS
-"""Records from this long before the baseline period on are looked at: gateways are commissioned before it begins."""
-
-_WINDOWS_MS = (3_600_000, ROUND_MS)
-"""A round of stored readings takes minutes, on a slow bus hours: it is looked for in one hour first."""
+from store.records import read_records
+from wire.record import Kind
 
 STORED_COLUMNS = ("gateway", "device", "history", "entry", "read", "series", "value", "unit")
 
@@ -135,35 +127,13 @@ def load_field_book(connection: Connection, dossier: Dossier) -> FieldBook:
     unverified = 0
     for gateway, key in dossier.keys.items():
         stored = list(read_records(connection, gateway, from_ms=from_ms, to_ms=to_ms, kind=int(Kind.EVENT)))
-        events = list(_verified(stored, key))
+        events = list(verified(stored, key))
         unverified += len(stored) - len(events)
         facts[gateway] = field_record(events)
         for told in facts[gateway].stored:
-            readings[gateway, told.seq] = _readings(connection, gateway, key, told)
+            readings[gateway, told.seq] = readings_of_round(connection, gateway, key, told)
     sources = {source.rsplit("/", 1)[0] for series in plan.series.values() for source in series.sources}
     return FieldBook(plan.project, plan.timezone, from_ms, to_ms, facts, readings, unverified, frozenset(sources))
-
-
-def _verified(stored: Iterable[StoredRecord], key: VerifyingKey) -> Iterator[Record]:
-    for one in stored:
-        try:
-            yield open_record(one.data, key)
-        except RecordError:
-            continue
-
-
-def _readings(connection: Connection, gateway: str, key: VerifyingKey, told: StoredRound) -> Sequence[StoredReading]:
-    """The readings of one round, out of the records that stand before its event."""
-    descriptor = descriptor_record(connection, gateway, told.descriptor)
-    found: list[StoredReading] = []
-    for window_ms in _WINDOWS_MS if descriptor is not None else ():
-        from_ms, to_ms = told.time_ms - window_ms, told.time_ms + DAY_MS
-        within = read_records(connection, gateway, from_ms=from_ms, to_ms=to_ms, last_seq=told.seq)
-        records = _verified((one for one in (descriptor, *within) if one is not None), key)
-        found = [one for one in stored_readings(records) if (one.device, one.history) == (told.device, told.name)]
-        if len(found) >= told.good:
-            break
-    return found
 
 
 def _ends(readings: Sequence[StoredReading]) -> Iterator[dict[str, Any]]:

@@ -50,3 +50,24 @@ class FileError(EvidenceError):
 class ProgrammeError(EvidenceError):
     """A programme file contradicts itself in a way that its sources do not, or a programme is asked for that does not
     exist."""
+
+
+class ImportFileError(EvidenceError):
+    """A document that was handed in cannot be read as a table."""
+
+
+class ImportRowsError(EvidenceError):
+    """Rows of a document cannot be taken as its mapping says. ``problems`` holds one line a problem: file, sheet, cell,
+    column, fault, what to do."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(problems))
+
+
+class MappingError(EvidenceError):
+    """A mapping is readable but makes no sense. ``problems`` holds one line a problem: file, line, field, fault."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(problems))

@@ -173,7 +173,8 @@ def _needed(conn: Connection) -> dict[str, list[_Span]]:
                     f"nothing is removed: what {name} rests on is not known, because its plan cannot be read: {error}"
                 ) from error
             span = _Span(project.id, *_guarded(plan))
-            for gateway in {source.split("/", 1)[0] for series in plan.series.values() for source in series.sources}:
+            series_ids = [source for one in plan.series.values() for source in (*one.sources, *one.stored_sources)]
+            for gateway in {source.split("/", 1)[0] for source in series_ids}:
                 spans[gateway].append(span)
     return spans
 

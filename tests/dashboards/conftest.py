@@ -24,8 +24,9 @@ from store.latest import LatestValue, upsert_latest
 from store.projects import put_project
 from store.records import ChainHead, NewRecord, advance_head, insert_records, lock_head, newest_descriptor
 from wire.chain import ChainWriter
-from wire.descriptor import Descriptor, Device, Series, SeriesKind
+from wire.descriptor import AnswerPlace, Descriptor, Device, Series, SeriesKind
 from wire.event import Event
+from wire.frame import AnswerFrameBuilder
 from wire.keys import SigningKey
 from wire.record import STATUS_OK, Body, ClockState, FrameBuilder, Kind, Record
 from wire.words import WordOrder, WordType, encode_words
@@ -212,3 +213,29 @@ def continue_chain() -> Callable[..., None]:
             advance_head(connection, GATEWAY, ChainHead(rows[-1].seq, rows[-1].hash))
 
     return append
+
+
+@pytest.fixture
+def stored_days() -> Callable[[int], list[Body]]:
+    """A meter that answers by identifier, with its newest midnights, as many as asked for: 1000 kWh on the first of
+    July, and 10 less each day back."""
+
+    def make(days: int) -> list[Body]:
+        energy = Series(
+            "daily_energy", "active_energy_import", "kWh", "gauge", 0, 0, WordType.BCD, WordOrder.DCBA, 0.01,
+            place=AnswerPlace(bytes.fromhex("1101010605"), 0, 4),
+        )  # fmt: skip
+        meter = Device("meter-9", "m", bytes(32), "", "dlt645", 1, 1.0, 1.0, False, 60_000, (energy,))
+        frames = []
+        for entry in range(1, days + 1):
+            builder = AnswerFrameBuilder(0, bytes([0x11, entry, 0x01, 0x06, 0x05]))
+            digits = f"{100_000 - 1_000 * (entry - 1):08d}"
+            builder.add(START_MS + entry, STATUS_OK, bytes.fromhex(digits)[::-1], 5)
+            frames.append(builder.build())
+        detail = {
+            "device": "meter-9", "name": "daily", "period": "day", "entry_byte": 1, "entries": 62, "good": days,
+            "time_ms": START_MS + days,
+        }  # fmt: skip
+        return [Descriptor(GATEWAY, "test", "Asia/Shanghai", (meter,)), tuple(frames), Event("history", detail)]
+
+    return make

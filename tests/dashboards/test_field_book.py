@@ -11,18 +11,16 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from wire.descriptor import AnswerPlace, Descriptor, Device, Series
 from wire.event import Event, Gap
-from wire.frame import STATUS_OK, AnswerFrameBuilder
 from wire.keys import SigningKey
 from wire.record import Body
-from wire.words import WordOrder, WordType
 
 GATEWAY = "gw-01"
 PAGE = "/projects/PL-TEST-001"
 START_MS = 1_751_299_200_000
 REPORT = bytes(range(32))
 ContinueChain = Callable[..., None]
+StoredDays = Callable[[int], list[Body]]
 
 
 def commissioned(device: str, failed: int = 0, accepted: str = "") -> Event:
@@ -32,26 +30,6 @@ def commissioned(device: str, failed: int = 0, accepted: str = "") -> Event:
         "checks_not_made": "", "report": REPORT,
     }  # fmt: skip
     return Event("commissioned", detail | ({"accepted": accepted} if accepted else {}))
-
-
-def stored_days(days: int) -> list[Body]:
-    """A meter that answers by identifier, with its newest ``days`` midnights: 1000 kWh and 10 less each day back."""
-    energy = Series(
-        "daily_energy", "active_energy_import", "kWh", "gauge", 0, 0, WordType.BCD, WordOrder.DCBA, 0.01,
-        place=AnswerPlace(bytes.fromhex("1101010605"), 0, 4),
-    )  # fmt: skip
-    meter = Device("meter-9", "m", bytes(32), "", "dlt645", 1, 1.0, 1.0, False, 60_000, (energy,))
-    frames = []
-    for entry in range(1, days + 1):
-        builder = AnswerFrameBuilder(0, bytes([0x11, entry, 0x01, 0x06, 0x05]))
-        digits = f"{100_000 - 1_000 * (entry - 1):08d}"
-        builder.add(START_MS + entry, STATUS_OK, bytes.fromhex(digits)[::-1], 5)
-        frames.append(builder.build())
-    detail: dict[str, Any] = {
-        "device": "meter-9", "name": "daily", "period": "day", "entry_byte": 1, "entries": 62, "good": days,
-        "time_ms": START_MS + days,
-    }  # fmt: skip
-    return [Descriptor(GATEWAY, "test", "Asia/Shanghai", (meter,)), tuple(frames), Event("history", detail)]
 
 
 def field(client: TestClient) -> dict[str, Any]:
@@ -105,7 +83,7 @@ def test_declared_losses_are_shown_with_what_was_lost(
 
 
 def test_stored_readings_are_shown_and_are_a_file(
-    factory: Any, client: TestClient, continue_chain: ContinueChain
+    factory: Any, client: TestClient, continue_chain: ContinueChain, stored_days: StoredDays
 ) -> None:
     continue_chain(factory, stored_days(62))
     (one,) = field(client)["stored"]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dashboards.figures import NO_VALUE, number, quantity
+from dashboards.figures import quantity
 from dashboards.language import Catalogue
+from evidence.figures import NO_VALUE, number
 
 Json = Mapping[str, Any]
 

@@ -12,11 +12,15 @@ from itertools import groupby
 from typing import Any
 from urllib.parse import quote
 
-from dashboards.figures import NO_VALUE, local_time, number, percent, percent_digits, quantity, unit_text
+from dashboards.documents_page import grade_text, inputs_view
+from dashboards.events_view import event_marks, events_view
+from dashboards.explanation_page import paragraph_view
+from dashboards.figures import local_time, quantity, unit_text
 from dashboards.kpi_names import kpi_name
 from dashboards.language import Catalogue
 from dashboards.screens_view import screens_view
-from dashboards.sentences import by_rule, confidence_text, reasons_text, standing, verdict_sentence
+from dashboards.sufficiency_view import sufficiency_view
+from evidence.figures import NO_VALUE, confidence_text, number, percent, percent_digits
 
 Json = Mapping[str, Any]
 
@@ -24,6 +28,7 @@ FAULTS_SHOWN = 20
 CHECKS = ("signature", "chain", "log", "timestamp", "recomputation")
 """The proof strip, in the order of reading."""
 DAYS_A_WEEK = 7
+INSUFFICIENT_DATA = "insufficient_data"
 INTERCEPT = "intercept"
 """Name of the coefficient that belongs to no variable."""
 
@@ -31,13 +36,15 @@ INTERCEPT = "intercept"
 def project_view(dossier: Json, text: Catalogue) -> dict[str, Any]:
     """Everything that `project.html` writes."""
     project, plan, kpis = dossier["project"], dossier["plan"], dossier["evaluation"]["kpis"]
-    proven = bool(dossier["proof"]["proven"])
     return {
         **{key: project[key] for key in ("id", "enterprise", "boundary", "programme")},
         "path": quote(project["id"], safe=""),
-        "kpis": [kpi_view(kpi, text, proven=proven) for kpi in kpis],
+        "kpis": _kpi_views(dossier, text),
+        "explained": [paragraph_view(told, text) for told in dossier["explanation"]["kpis"]],
         "proof": proof_view(dossier["proof"], text),
         "screens": screens_view(dossier["evaluation"]["screens"], project["timezone"], text),
+        "events": events_view(dossier, text),
+        "inputs": inputs_view(kpis, text),
         "daily_charts": list(_daily_charts(dossier, text)),
         "scatter": _scatter(dossier, text),
         "models": [model_view(kpi, text, project["zone"]) for kpi in kpis],
@@ -80,7 +87,7 @@ def summary_view(dossier: Json, text: Catalogue) -> dict[str, Any]:
         **{key: view[key] for key in ("id", "enterprise", "boundary")},
         "path": quote(view["id"], safe=""),
         "reporting": _days_text(reporting, text),
-        "kpis": [kpi_view(kpi, text, proven=proof["proven"]) for kpi in dossier["evaluation"]["kpis"]],
+        "kpis": _kpi_views(dossier, text),
         "checks": _checks(proof, text),
         "failure": None,
     }
@@ -89,31 +96,38 @@ def summary_view(dossier: Json, text: Catalogue) -> dict[str, Any]:
 def failed_summary_view(project_id: str, failure: str) -> dict[str, Any]:
     """A project in the list whose plan or data cannot be evaluated; `failure` says why."""
     view = {"id": project_id, "path": quote(project_id, safe=""), "enterprise": project_id, "boundary": ""}
-    return {**view, "reporting": "", "kpis": [], "checks": [], "failure": failure}
+    return {**view, "reporting": "", "kpis": [], "checks": [], "state": [], "computed": "", "failure": failure}
 
 
-def kpi_view(kpi: Json, text: Catalogue, *, proven: bool) -> dict[str, Any]:
-    """One line of the KPI table, with its sentence."""
+def _kpi_views(dossier: Json, text: Catalogue) -> list[dict[str, Any]]:
+    pairs = zip(dossier["evaluation"]["kpis"], dossier["explanation"]["kpis"], strict=True)
+    return [kpi_view(kpi, told, text) for kpi, told in pairs]
+
+
+def kpi_view(kpi: Json, told: Json, text: Catalogue) -> dict[str, Any]:
+    """One line of the KPI table, with its sentence; ``told`` is its explanation."""
     target = kpi["target"]
     interval = kpi["interval"]
     digits = percent_digits((kpi["change"], *(interval or ())), target)
+    by_rule = interval is None and kpi["verdict"] != INSUFFICIENT_DATA
     return {
         "id": kpi["id"],
         "path": quote(kpi["id"], safe=""),
         "name": kpi_name(kpi["kind"], text),
         "adjusted": kpi["kind"] == "adjusted_saving",
-        "standing": standing(kpi, proven=proven),
-        "sentence": verdict_sentence(kpi, text, proven=proven),
+        "standing": told["standing"],
+        "sentence": told["sentence"][text.language],
+        "grade": text("documents.verdict_grade", grade=grade_text(kpi["grade"], text)),
         "unit": unit_text(kpi["unit"], text),
         "baseline": number(kpi["baseline"]),
         "reporting": number(kpi["reporting"]),
         "change": percent(kpi["change"], digits, signed=True),
         "interval": _interval(interval, digits),
-        "confidence": text("project.by_rule") if by_rule(kpi) else confidence_text(kpi["confidence"]),
+        "confidence": text("project.by_rule") if by_rule else confidence_text(kpi["confidence"]),
         "target": NO_VALUE if target is None else percent(target, 1, signed=True),
         "coverage_baseline": percent(kpi["coverage"]["baseline"]),
         "coverage_reporting": percent(kpi["coverage"]["reporting"]),
-        "reasons": [reasons_text([reason], text) for reason in kpi["reasons"]],
+        "reasons": [reason[text.language] for reason in kpi["reasons"]],
     }
 
 
@@ -123,6 +137,8 @@ def proof_view(proof: Json, text: Catalogue) -> dict[str, Any]:
     if not proof["proven"]:
         failing = any(proof[check] == "fail" for check in CHECKS)
         alert = text("proof.alert") if failing else text("proof.incomplete_alert")
+        if proof["unsigned"]:
+            alert = text("proof.imported_alert")
     faults = proof["faults"]
     return {
         "checks": _checks(proof, text),
@@ -180,7 +196,7 @@ def _daily_charts(dossier: Json, text: Catalogue) -> Iterator[dict[str, Any]]:
             "kpi": kpi_id,
             "path": quote(kpi_id, safe=""),
             "unit": f"{unit}/{text('unit.d')}",
-            "data": _daily_data(table, kpi, unit, text),
+            "data": _daily_data(table, kpi, unit, text) | {"events": event_marks(dossier, table["energy"], text)},
             "rows": [_day_view(row, table["energy"], text) for row in rows],
         }
 
@@ -300,6 +316,7 @@ def model_view(kpi: Json, text: Catalogue, zone: str) -> dict[str, Any]:
         "name": kpi_name(kpi["kind"], text),
         "facts": facts,
         "specifications": list(_specifications(model.get("specification_curve"), text)),
+        "sufficiency": sufficiency_view(model, text),
     }
 
 

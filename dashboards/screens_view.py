@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dashboards.figures import iso_time, number
+from dashboards.figures import iso_time
 from dashboards.language import Catalogue
+from evidence.figures import number
 
 PLACES_SHOWN = 10
 

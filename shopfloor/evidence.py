@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from zoneinfo import ZoneInfo
 
-from shopfloor import evidence_indicators, evidence_kpis, evidence_programmes
+from shopfloor import (
+    evidence_events,
+    evidence_explain,
+    evidence_import,
+    evidence_indicators,
+    evidence_kpis,
+    evidence_programmes,
+    evidence_refresh,
+    evidence_schema,
+)
+from shopfloor.evidence_files import read_text, write_bytes
+from shopfloor.evidence_tables import add_data, read_bill_table, read_data
 
 if TYPE_CHECKING:
+    from evidence.grade import EvidenceGrade
+    from evidence.plan import Plan
     from evidence.result import Evaluation, KpiResult, PeriodDates, ScreenResult, Wording
 
 Language = Literal["en", "zh"]
@@ -32,6 +44,7 @@ _WORDS: dict[Language, dict[str, str]] = {
         "interval": "interval",
         "target": "target",
         "coverage": "coverage",
+        "evidence": "evidence:",
         "peak": "peak (mean of {interval})",
         "load_factor": "load factor",
         "screens": "screens (they find what needs checking, and prove nothing)",
@@ -50,6 +63,7 @@ _WORDS: dict[Language, dict[str, str]] = {
         "interval": "置信区间",
         "target": "目标",
         "coverage": "数据覆盖率",
+        "evidence": "证据等级：",
         "peak": "最大功率（{interval} 平均）",
         "load_factor": "负荷率",
         "screens": "数据筛查（仅提示需核实之处，不作结论）",
@@ -69,17 +83,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     evaluate = commands.add_parser(
         "evaluate",
         help="compare before and after as a plan says",
-        description="Evaluate PLAN over a table of intervals. Exits with 0 whatever the verdict, with 2 when plan or "
-        "table cannot be read.",
+        description="Evaluate PLAN over a table of intervals, or over documents as people write them. Exits with 0 "
+        "whatever the verdict, with 2 when plan, table or document cannot be read.",
     )
     evaluate.add_argument("plan", metavar="PLAN", type=Path, help="evidence plan (YAML)")
-    evaluate.add_argument(
-        "--data",
-        metavar="TABLE.csv",
-        type=Path,
-        required=True,
-        help="table: column 'time' (start of the interval), then one column a series of the plan",
-    )
+    add_data(evaluate)
     evaluate.add_argument(
         "--model",
         metavar="NAME",
@@ -101,28 +109,43 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     stored.add_argument("file", metavar="FILE", type=Path, help="records of one gateway")
     stored.add_argument("--key", metavar="KEY", help="public key of the gateway: ed25519:...")
     stored.set_defaults(func=_stored)
+    evidence_events.add_parser(commands)
+    evidence_explain.add_parser(commands)
+    evidence_import.add_parser(commands)
+    evidence_schema.add_parser(commands)
     evidence_kpis.add_parser(commands)
     evidence_programmes.add_parser(commands)
     evidence_indicators.add_parser(commands)
+    evidence_refresh.add_parser(commands)
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from evidence.evaluate import evaluate
     from evidence.plan import load_plan
-    from evidence.table import read_csv
+
+    plan = load_plan(read_text(options.plan), options.plan)
+    evaluation = _evaluated(options, plan)
+    if options.json is not None:
+        document = evaluation.to_bytes()
+        if options.json == "-":
+            print(document.decode("utf-8"), end="")
+            return 0
+        write_bytes(Path(options.json), document)
+    print(_readable(evaluation, evaluation.step_ms, options.language))
+    return 0
+
+
+def _evaluated(options: argparse.Namespace, plan: Plan) -> Evaluation:
+    from evidence.bill_evaluation import evaluate_bills
+    from evidence.evaluate import evaluate
     from evidence.trial import evaluate_with_model
 
-    plan = load_plan(_read(options.plan), options.plan)
-    table = read_csv(_read(options.data), plan, source=str(options.data))
-    evaluation = evaluate(plan, table) if options.model is None else evaluate_with_model(plan, table, options.model)
-    if options.json is not None:
-        text = json.dumps(evaluation.to_json(), ensure_ascii=False, indent=2) + "\n"
-        if options.json == "-":
-            sys.stdout.write(text)
-            return 0
-        _write(Path(options.json), text)
-    print(_readable(evaluation, table.step_ms, options.language))
-    return 0
+    bills = read_bill_table(options, plan)
+    if bills is not None:
+        return evaluate_bills(plan, bills) if options.model is None else evaluate_with_model(plan, bills, options.model)
+    table, origin = read_data(options, plan)
+    if options.model is None:
+        return evaluate(plan, table, origin=origin)
+    return evaluate_with_model(plan, table, options.model, origin)
 
 
 def _stored(options: argparse.Namespace) -> int:
@@ -157,29 +180,6 @@ def _stored(options: argparse.Namespace) -> int:
     return 0
 
 
-def _read(path: Path) -> str:
-    from evidence.errors import FileError
-
-    try:
-        # Bytes, so that line ends stay as they are and the hash of a plan is the hash of its file.
-        return path.read_bytes().decode("utf-8")
-    except OSError as error:
-        raise FileError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise FileError(
-            f"{path}: is not UTF-8 (byte {error.start}); save it as UTF-8, in Excel: 'CSV UTF-8'"
-        ) from error
-
-
-def _write(path: Path, text: str) -> None:
-    from evidence.errors import FileError
-
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise FileError(f"{path}: cannot be written: {error.strerror}") from error
-
-
 def _readable(evaluation: Evaluation, step_ms: int, language: Language) -> str:
     words = _WORDS[language]
     baseline, reporting = evaluation.baseline, evaluation.reporting
@@ -195,6 +195,7 @@ def _readable(evaluation: Evaluation, step_ms: int, language: Language) -> str:
         load = "" if total.load_factor is None else f"   {words['load_factor']} {total.load_factor:.4f}"
         covered = f"   {words['coverage']} {100 * total.coverage:.1f} %"
         lines += ["", f"{name}   {total.sum:,.2f} {total.unit}{highest}{load}{covered}"]
+    lines += ["", *evidence_events.event_lines(evaluation, language)]
     lines += ["", words["screens"]]
     for screen in evaluation.screens:
         lines += _screen_lines(screen, evaluation.timezone, language)
@@ -252,5 +253,21 @@ def _kpi_lines(kpi: KpiResult, language: Language) -> list[str]:
         f"  {100 * kpi.confidence:g} % {words['interval']} {interval}   {words['target']} {target}",
         f"  {words['coverage']} {words['baseline']} {100 * kpi.coverage.baseline:.1f} %, "
         f"{words['reporting']} {100 * kpi.coverage.reporting:.1f} %",
+        *_grade_lines(kpi, language),
         *(f"  - {reason.zh if language == 'zh' else reason.en}" for reason in kpi.reasons),
     ]
+
+
+def _grade_lines(kpi: KpiResult, language: Language) -> list[str]:
+    """Who vouches for the values, and of each input from where it is."""
+    from evidence.origin import GRADE_NAMES
+
+    def named(grade: EvidenceGrade) -> str:
+        return GRADE_NAMES[grade].zh if language == "zh" else GRADE_NAMES[grade].en
+
+    lines = [f"  {_WORDS[language]['evidence']} {named(kpi.grade)}"]
+    for one in kpi.inputs:
+        sources = f"   {', '.join(one.sources)}" if one.sources else ""
+        days = f"{one.first} – {one.end - timedelta(days=1)}"
+        lines.append(f"    {one.series}   {days}   {named(one.grade)}{sources}")
+    return lines

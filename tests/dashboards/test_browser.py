@@ -19,14 +19,17 @@ from shopfloor.access.doorkeeper import Doorkeeper
 from shopfloor.access.gate import LockedGate
 from shopfloor.access.users import UserFile, put_user
 from store.database import connect, pool
+from store.imports import ImportedValue, NewDocument, put_document, withdraw_document
 from store.latest import LatestValue, upsert_latest
 from store.readers import Scope
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="the browser tests need selenium")
+printing = pytest.importorskip("selenium.webdriver.common.print_page_options")
 
 pytestmark = pytest.mark.browser
 
 PROJECT = "/projects/PL-TEST-001"
+EXPLANATIONS = (f"{PROJECT}/explanation", f"{PROJECT}/kpis/saving/explanation")
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -39,6 +42,8 @@ FLAGS = (
 )
 DESKTOP, PHONE = (1280, 900), (360, 740)
 POLL_SECONDS = 15.0
+A4 = printing.PrintOptions()
+A4.set_page_size(printing.PrintOptions.A4)
 TAB_KEY, ENTER_KEY = "\ue004", "\ue007"
 """Keys of the WebDriver standard (17.4.2, normalised key values)."""
 
@@ -95,7 +100,7 @@ def text_of(browser: Any) -> str:
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-@pytest.mark.parametrize("path", ["/", PROJECT, "/live"])
+@pytest.mark.parametrize("path", ["/", PROJECT, *EXPLANATIONS, "/live", "/incidents"])
 @pytest.mark.parametrize("language", ["zh", "en"])
 def test_pages_fit_and_raise_nothing(
     browser: Any, address: str, path: str, language: str, size: tuple[int, int]
@@ -105,6 +110,26 @@ def test_pages_fit_and_raise_nothing(
     assert browser.execute_script("return document.documentElement.lang") == {"zh": "zh-CN", "en": "en"}[language]
     width = browser.execute_script("return document.documentElement.scrollWidth")
     assert width <= size[0]
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_an_imported_document_fits(browser: Any, factory: Stored, language: str, size: tuple[int, int]) -> None:
+    mapping = (
+        "mapping: 1\nname: a-long-name\ntime: {period: day, column: 日期}\n"
+        "series:\n  output: {column: 产量, quantity: good_count, unit: piece}\n"
+    )
+    name = "二号生产线二〇二五年七月生产日报表（修订）.xlsx"
+    new = NewDocument("PL-TEST-001", "a-long-name", name, b"bytes", mapping, ["row 9: '合计' adds up other rows"])
+    values = [ImportedValue("output", day * 86_400_000, (day + 1) * 86_400_000, 1234.5, day) for day in range(1, 40)]
+    with connect(factory.database_url) as connection:
+        stored, _ = put_document(connection, new, values, "张三", 1_751_000_000_000)
+        withdraw_document(connection, stored.id, "李四", "漏了夜班的产量，重新提交", 1_751_100_000_000)
+    with serving(factory.database_url) as address:
+        for path in (PROJECT, f"{PROJECT}/documents/{stored.id}"):
+            show(browser, f"{address}{path}?lang={language}", size)
+            assert browser.get_log("browser") == []
+            assert browser.execute_script("return document.documentElement.scrollWidth") <= size[0]
 
 
 def test_charts_are_painted(browser: Any, address: str) -> None:
@@ -204,6 +229,30 @@ def test_print_view(browser: Any, address: str) -> None:
     assert 1 <= pdf.count(b"/Type /Page\n") <= 6
 
 
+@pytest.mark.parametrize("path", EXPLANATIONS)
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_an_explanation_takes_one_sheet_of_paper(browser: Any, address: str, path: str, language: str) -> None:
+    show(browser, f"{address}{path}?lang={language}")
+    pdf = base64.b64decode(browser.print_page(A4))
+    assert pdf.count(b"/Type /Page\n") == 1
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_nothing_of_an_explanation_lies_upon_another(browser: Any, address: str, size: tuple[int, int]) -> None:
+    show(browser, address + EXPLANATIONS[1], size)
+    overlapping = browser.execute_script(
+        """
+        const parts = [...document.querySelectorAll('.sections h2, .sections p, .sections li, .told, .verdict p')];
+        const boxes = parts.map(e => [e, e.getBoundingClientRect()]);
+        return boxes.flatMap(([a, p], i) => boxes.slice(i + 1)
+          .filter(([b, q]) => p.left < q.right - 1 && q.left < p.right - 1)
+          .filter(([b, q]) => p.top < q.bottom - 1 && q.top < p.bottom - 1)
+          .map(([b]) => a.textContent + ' / ' + b.textContent));
+        """
+    )
+    assert overlapping == []
+
+
 def test_everything_can_be_reached_with_the_keyboard(browser: Any, address: str) -> None:
     show(browser, f"{address}{PROJECT}?lang=en")
     reached = []
@@ -224,7 +273,7 @@ def test_everything_can_be_reached_with_the_keyboard(browser: Any, address: str)
 
 def test_text_has_enough_contrast(browser: Any, address: str) -> None:
     """WCAG 2.2, 1.4.3: at least 4.5 to 1 for every text that stands on a plain ground."""
-    for path in (PROJECT, "/", "/live"):
+    for path in (PROJECT, *EXPLANATIONS, "/", "/live"):
         show(browser, f"{address}{path}?lang=en")
         poor = browser.execute_script(
             """

@@ -16,7 +16,8 @@ from dashboards.days import day_table
 from dashboards.kpi_names import kpi_name
 from dashboards.language import LANGUAGES, catalogue
 from dashboards.project_page import kpi_view, model_view
-from dashboards.sentences import INSUFFICIENT_DATA, NOT_PROVEN, standing, verdict_sentence
+from evidence.evaluate import evaluate
+from evidence.explanation.explain import explain
 from evidence.kpis import KPIS
 from evidence.models import MODELS
 from evidence.plan import Plan, load_plan
@@ -55,18 +56,13 @@ def hours(every_kind: Plan) -> IntervalTable:
 def test_each_kind_has_a_line_with_name_and_sentence(every_kind: Plan, hours: IntervalTable, language: str) -> None:
     text = catalogue(language)
     assert {kpi.kind for kpi in every_kind.kpis} == {kind.description.kind for kind in KPIS}
-    for kpi in every_kind.kpis:
-        shown = kpi.evaluate(every_kind, hours).model_dump(mode="json")
-        view = kpi_view(shown, text, proven=True)
-        assert view["name"] == kpi_name(kpi.kind, text)
+    evaluation = evaluate(every_kind, hours)
+    told = explain(every_kind, evaluation, proven=True).model_dump(mode="json")["kpis"]
+    for kpi, words in zip(evaluation.to_json()["kpis"], told, strict=True):
+        view = kpi_view(kpi, words, text)
+        assert view["name"] == kpi_name(kpi["kind"], text)
+        assert view["sentence"] == words["sentence"][language]
         assert len(view["sentence"]) > 20
-        if shown["interval"] is None and shown["verdict"] != INSUFFICIENT_DATA:
-            assert shown["reasons"][0][language] in view["sentence"]
-        unproven = verdict_sentence(shown, text, proven=False)
-        assert (standing(shown, proven=False), unproven == view["sentence"]) == (
-            NOT_PROVEN,
-            shown["verdict"] == INSUFFICIENT_DATA,
-        )
 
 
 def test_each_kind_has_its_days(every_kind: Plan, hours: IntervalTable) -> None:

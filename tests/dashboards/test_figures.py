@@ -8,20 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboards.figures import (
-    MOST_PERCENT_DIGITS,
-    NO_VALUE,
-    duration,
-    iso_time,
-    local_time,
-    number,
-    percent,
-    percent_digits,
-    quantity,
-    unit_text,
-    zone_text,
-)
+from dashboards.figures import duration, iso_time, local_time, quantity, unit_text, zone_text
 from dashboards.language import catalogue
+from evidence.figures import MOST_PERCENT_DIGITS, NO_VALUE, digits_of, number, percent, percent_digits
 
 ZONE = "Asia/Shanghai"
 MIDNIGHT_MS = 1_751_299_200_000  # 2025-07-01T00:00:00+08:00
@@ -56,6 +45,25 @@ def test_what_differs_from_the_target_is_written_differently(value: float, targe
     digits = percent_digits((value,), target)
     if abs(value - target) > 2 * 10.0 ** (-MOST_PERCENT_DIGITS - 2):
         assert percent(value, digits) != percent(target, digits)
+
+
+@given(st.floats(-0.9, 0.9), st.integers(-9999, 9999))
+def test_a_target_is_written_in_full(value: float, target: int) -> None:
+    digits = percent_digits((value,), target / 100_000)
+    assert float(percent(target / 100_000, digits)[:-2].replace("\u2212", "-")) == pytest.approx(target / 1000)
+
+
+@pytest.mark.parametrize(
+    ("uncertainty", "digits"),
+    [(0.119, 2), (0.367, 1), (0.827, 1), (0.96, 1), (0.0354, 3), (0.0355, 2), (1200.0, -2), (980.0, -2), (6.0, 0)],
+)
+def test_the_uncertainty_decides_the_digits(uncertainty: float, digits: int) -> None:
+    """The first two are the examples of the Particle Data Group: 0.827 ± 0.119 and 0.827 ± 0.367."""
+    assert digits_of(uncertainty) == digits
+
+
+def test_digits_before_the_point() -> None:
+    assert number(103_245.3, -2) == "103,200"
 
 
 def test_units_are_written_in_the_language() -> None:

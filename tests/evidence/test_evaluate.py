@@ -42,7 +42,7 @@ def test_the_command_prints_json_with_the_agreed_fields(factory_csv: Path, capsy
     for kpi in result["kpis"]:
         assert set(kpi) == {
             *("id", "kind", "unit", "baseline", "reporting", "change", "interval", "confidence", "target"),
-            *("verdict", "reasons", "coverage", "model"),
+            *("verdict", "reasons", "coverage", "model", "grade", "inputs"),
         }
     saving = result["kpis"][1]
     assert saving["verdict"] == "met"

@@ -16,7 +16,7 @@ import time
 from bench.results import RESULTS, keep
 
 SUBJECTS = ("wire", "agent", "ingest", "cluster", "intervals", "rebuild")
-LONG = {"agent_soak": "agent"}
+LONG = {"agent_soak": "agent", "evidence": "evidence"}
 """Measured only when they are named, and the subject that their figures belong to."""
 
 

@@ -5,27 +5,39 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.exceptions import HTTPException
 
+from dashboards.documents_page import (
+    document_bytes,
+    document_csv,
+    document_page_view,
+    documents_view,
+    read_document_page,
+)
 from dashboards.dossier import Dossier, DossierLibrary
 from dashboards.errors import AssetsMissingError, UnknownFigureError, UnknownProjectError
+from dashboards.explanation_page import explanation_view
 from dashboards.exports import CSV_TYPE, JSON_TYPE, csv_bytes, json_bytes
 from dashboards.field_book import STORED_COLUMNS, FieldBook, load_field_book
 from dashboards.field_view import field_view
+from dashboards.incidents_page import IncidentState, incidents_view, read_incidents
 from dashboards.language import COOKIE, Catalogue, catalogue, choose_language
 from dashboards.live_page import LiveBoard, gateway_view, live_view
-from dashboards.project_page import failed_summary_view, project_view, summary_view
+from dashboards.project_list import project_list
+from dashboards.project_page import project_view
 from dashboards.project_state import project_state, state_view
 from dashboards.security import SecurityHeaders
+from evidence.schema import schema_text
 from store.database import pool, snapshot, transaction
-from store.errors import StoreError
+from store.imports import imported_documents
 from store.migrations import check_migrated
 from store.projects import projects
 from store.readers import READER_KEY
@@ -35,6 +47,7 @@ FOLDER = Path(__file__).resolve().parent
 DEFAULT_TIMEZONE = "Asia/Shanghai"
 COOKIE_SECONDS = 365 * 24 * 3600
 YAML_TYPE = "application/yaml; charset=utf-8"
+SCHEMA_TYPE = "application/schema+json"
 NOT_FOUND, UNUSABLE, BROKEN, UNAVAILABLE = 404, 422, 500, 503
 _ADVICE = {NOT_FOUND: "not_found", UNAVAILABLE: "unavailable"}
 SURROUNDINGS = 3
@@ -118,6 +131,7 @@ def create_application(database_url: str, routers: Sequence[APIRouter] = ()) -> 
         application.include_router(router)
     application.mount("/static", StaticFiles(directory=FOLDER / "static"), name="static")
     _add_pages(application, pages, library, board)
+    _add_documents(application, pages, library)
     _add_data(application, library, board)
     _add_errors(application, pages)
     return application
@@ -127,17 +141,7 @@ def _add_pages(application: FastAPI, pages: Pages, library: DossierLibrary, boar
     @application.get("/")
     def index(request: Request) -> Response:
         text = language_of(request)
-        with transaction(library.connections) as connection:
-            registered = projects(connection)
-        summaries = []
-        for project in registered:
-            try:
-                dossier = library.load(project.id)
-                summaries.append(summary_view(dossier.to_json(), text) | {"state": _state_view(library, dossier, text)})
-            except StoreError:
-                raise
-            except ShopfloorError as error:
-                summaries.append(failed_summary_view(project.id, str(error)))
+        summaries = project_list(library, text, lambda dossier: _state_view(library, dossier, text))
         state = board.read()
         gateways = [gateway_view(gateway, text) for gateway in state["gateways"]]
         return pages.render(
@@ -151,17 +155,69 @@ def _add_pages(application: FastAPI, pages: Pages, library: DossierLibrary, boar
         view = project_view(dossier.to_json(), text)
         field = field_view(_field_book(library, dossier).to_json(), text)
         state = _state_view(library, dossier, text)
-        return pages.render(request, "project.html", section="projects", view=view, field=field, state=state)
+        with snapshot(library.connections) as connection:
+            documents = documents_view(imported_documents(connection, project_id), dossier.plan.timezone, text)
+        return pages.render(
+            request, "project.html", section="projects", view=view, field=field, state=state, documents=documents
+        )
+
+    @application.get("/projects/{project_id}/explanation")
+    def explanation_page(request: Request, project_id: str) -> Response:
+        view = explanation_view(library.load(project_id).to_json(), language_of(request))
+        return pages.render(request, "explanation.html", section="projects", view=view)
+
+    @application.get("/projects/{project_id}/kpis/{kpi_id}/explanation")
+    def kpi_explanation_page(request: Request, project_id: str, kpi_id: str) -> Response:
+        view = explanation_view(library.load(project_id).to_json(), language_of(request), kpi_id)
+        return pages.render(request, "explanation.html", section="projects", view=view)
 
     @application.get("/live")
     def live(request: Request) -> Response:
         return pages.render(request, "live.html", section="live", view=live_view(board.read(), language_of(request)))
+
+    @application.get("/incidents")
+    def incidents(
+        request: Request,
+        state: IncidentState = IncidentState.OPEN,
+        gateway: str | None = None,
+        before: Annotated[int | None, Query(ge=1, lt=2**63)] = None,
+    ) -> Response:
+        with snapshot(library.connections) as connection:
+            found = read_incidents(connection, state, DEFAULT_TIMEZONE, gateway=gateway, before=before)
+        view = incidents_view(found, language_of(request))
+        return pages.render(request, "incidents.html", section="live", view=view)
+
+
+def _add_documents(application: FastAPI, pages: Pages, library: DossierLibrary) -> None:
+    @application.get("/projects/{project_id}/documents/{document_id:int}.csv")
+    def document_rows(project_id: str, document_id: int) -> Response:
+        with snapshot(library.connections) as connection:
+            document, values = read_document_page(connection, project_id, document_id)
+        return _attachment(f"{document.file_name}.csv", document_csv(document, values), CSV_TYPE)
+
+    @application.get("/projects/{project_id}/documents/{document_id:int}/original")
+    def document_original(project_id: str, document_id: int) -> Response:
+        with snapshot(library.connections) as connection:
+            name, content = document_bytes(connection, project_id, document_id)
+        # What somebody handed in is never shown by the browser as a page of this server.
+        return _attachment(name, content, "application/octet-stream")
+
+    @application.get("/projects/{project_id}/documents/{document_id:int}")
+    def document_page(request: Request, project_id: str, document_id: int) -> Response:
+        with snapshot(library.connections) as connection:
+            document, values = read_document_page(connection, project_id, document_id)
+        view = document_page_view(document, values, language_of(request))
+        return pages.render(request, "document.html", section="projects", view=view)
 
 
 def _add_data(application: FastAPI, library: DossierLibrary, board: LiveBoard) -> None:
     @application.get("/projects/{project_id}/evidence.json")
     def evidence(project_id: str) -> Response:
         return _json(library.load(project_id).to_json())
+
+    @application.get("/projects/{project_id}/explanation.json")
+    def explanation(project_id: str) -> Response:
+        return _json(library.load(project_id).to_json()["explanation"])
 
     @application.get("/projects/{project_id}/coverage.json")
     def coverage(project_id: str) -> Response:
@@ -205,6 +261,10 @@ def _add_data(application: FastAPI, library: DossierLibrary, board: LiveBoard) -
         head = {"project": project_id, "series": name, "timezone": dossier.plan.timezone}
         return _json(head | {"unit": dossier.plan.series[name].unit, "step_ms": dossier.table.step_ms, "rows": rows})
 
+    @application.get("/schema/{kind}.json")
+    def schema(kind: Literal["result", "plan"]) -> Response:
+        return Response(schema_text(kind), media_type=SCHEMA_TYPE)
+
     @application.get("/live.json")
     def live_state() -> Response:
         return _json(board.read())
@@ -230,8 +290,12 @@ def _json(value: object) -> Response:
 
 
 def _csv(name: str, columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[object]]) -> Response:
-    disposition = f"attachment; filename*=UTF-8''{quote(name, safe='')}.csv"
-    return Response(csv_bytes(columns, rows), media_type=CSV_TYPE, headers={"content-disposition": disposition})
+    return _attachment(f"{name}.csv", csv_bytes(columns, rows), CSV_TYPE)
+
+
+def _attachment(name: str, content: bytes, media_type: str) -> Response:
+    disposition = f"attachment; filename*=UTF-8''{quote(name, safe='')}"
+    return Response(content, media_type=media_type, headers={"content-disposition": disposition})
 
 
 def _add_errors(application: FastAPI, pages: Pages) -> None:
@@ -256,6 +320,10 @@ def _add_errors(application: FastAPI, pages: Pages) -> None:
     @application.exception_handler(Exception)
     def broken(request: Request, _: Exception) -> Response:
         return answer(request, BROKEN, None)
+
+    @application.exception_handler(RequestValidationError)
+    def unreadable(request: Request, error: RequestValidationError) -> Response:
+        return answer(request, UNUSABLE, "; ".join(f"{one['loc'][-1]}: {one['msg']}" for one in error.errors()))
 
     @application.exception_handler(HTTPException)
     def refused(request: Request, error: HTTPException) -> Response:

@@ -15,8 +15,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import date
 from functools import cached_property
@@ -24,43 +23,48 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dashboards.days import DayTable, day_table
 from dashboards.errors import PlanAlteredError, UnknownFigureError, UnknownProjectError
 from dashboards.figures import iso_time, zone_text
+from dashboards.gathered_records import gather, skim
+from dashboards.project_table import draws_on_gateways, gateway_part, history_gateways, project_table
 from dashboards.siblings import register_readings, sibling_channels
+from dashboards.stored_rounds import BEFORE_MS
 from evidence.days import period_days
-from evidence.evaluate import evaluate
+from evidence.evaluate import evaluate, figures_table
+from evidence.events.evaluation import tables_of_figures
+from evidence.events.registration import Registration, registration
+from evidence.explanation.document import Explanation
+from evidence.explanation.explain import explain
 from evidence.finding import Check
 from evidence.intervals import MARGIN_MS, QUARTER_HOUR_MS, SeriesIntervals, complete_durations, complete_values
 from evidence.plan import Period, Plan, SeriesPlan, load_plan
-from evidence.proof import GatewayRecords, Proof, prove
+from evidence.proof import Proof, prove, unchecked_proof
 from evidence.quantities import SECONDS_PER_UNIT
 from evidence.result import Evaluation
-from evidence.screens.impossible_increments import credible
-from evidence.signed_facts import ReceivedRecord, SignedFacts, gateway_facts, together
+from evidence.signed_facts import together
 from evidence.table import DAY_MS, FloatArray, IntervalTable, midnight_ms, table_from_sources
 from store.database import Connection, Pool, snapshot
 from store.dirty import dirty_days
 from store.gateways import gateway as stored_gateway
 from store.gateways import successors
-from store.intervals import IntervalColumns, read_intervals
+from store.imports import imports_digest
+from store.intervals import IntervalArrays, read_interval_arrays
 from store.projects import Project, project, project_revisions
 from store.records import (
     ChainHead,
     StoredRecord,
     content_digest,
-    descriptor_record,
+    newest_statement,
     read_head,
     read_records,
-    record_hashes,
-    records_before,
 )
-from wire.errors import RecordError
 from wire.keys import VerifyingKey
-from wire.record import ZERO_HASH, Kind, Payload, open_record
 
 KEPT_DOSSIERS = 16
+_FROM_INTERVALS = ("computed from intervals; open the project to check it", "由区间数据计算得出；打开项目页即可核验")
 
 
 @dataclass(frozen=True)
@@ -82,13 +86,28 @@ class Dossier:
     outside: Sequence[StoredRecord]
     heads: Mapping[str, ChainHead]
     table: IntervalTable
-    sources: Mapping[str, IntervalColumns]
+    sources: Mapping[str, IntervalArrays]
     day_tables: Mapping[str, DayTable]
 
     @property
     def proven(self) -> bool:
         """Whether signature, chain and recomputation pass and no other check fails."""
         return self.proof.proven and Check.FAIL not in (self.proof.log, self.proof.timestamp)
+
+    @cached_property
+    def registration(self) -> Registration:
+        """Since which revisions the plan and its records stand."""
+        return registration(self.plan, [(one.revision, one.plan_text) for one in self.revisions])
+
+    @property
+    def settled(self) -> Project:
+        """The revision since which all of the plan but its records has stood as it is."""
+        return next(one for one in self.revisions if one.revision == self.registration.settled)
+
+    @cached_property
+    def explanation(self) -> Explanation:
+        """The evaluation in words; it concludes nothing from what is not proven."""
+        return explain(self.plan, self.evaluation, proven=self.proven if draws_on_gateways(self.plan) else None)
 
     def to_json(self) -> dict[str, Any]:
         """The dossier as JSON values; the same inputs give the same document. Times are ISO 8601 in the plan's zone."""
@@ -109,11 +128,13 @@ class Dossier:
         if name not in self.plan.series:
             raise UnknownFigureError(f"the plan of {self.plan.project} has no series '{name}'")
         positions = {start: index for index, start in enumerate(self.table.time_ms.tolist())}
-        coverage = np.ones(len(positions))
-        for source in self.plan.series[name].sources:
+        measured = self.plan.series[name].only_gateways and self.table.step_ms == QUARTER_HOUR_MS
+        # Of what was not measured in these intervals it is only known whether there is a value.
+        coverage = np.ones(len(positions)) if measured else np.isfinite(self.table.values[name]).astype(np.float64)
+        for source in self.plan.series[name].sources if measured else ():
             known = np.zeros(len(positions))
             columns = self.sources[source]
-            for start, covered in zip(columns.time_ms, columns.coverage, strict=True):
+            for start, covered in zip(columns.time_ms.tolist(), columns.coverage.tolist(), strict=True):
                 # One that is off the grid is none of the plan's: the proof names it.
                 if start in positions:
                     known[positions[start]] = covered
@@ -126,7 +147,7 @@ class Dossier:
 
     @cached_property
     def _json(self) -> dict[str, Any]:
-        plan, current = self.plan, self.revisions[-1]
+        plan, current, settled = self.plan, self.revisions[-1], self.settled
         reporting_ms = midnight_ms(plan.reporting.start, plan.zone)
         return {
             "project": {
@@ -140,8 +161,8 @@ class Dossier:
             "plan": {
                 "hash": plan.hash,
                 "revision": current.revision,
-                "registered": iso_time(current.registered_ms, plan.timezone),
-                "registered_before_reporting": current.registered_ms < reporting_ms,
+                "registered": iso_time(settled.registered_ms, plan.timezone),
+                "registered_before_reporting": settled.registered_ms < reporting_ms,
                 "revisions": [
                     {
                         "revision": one.revision,
@@ -150,17 +171,19 @@ class Dossier:
                     }
                     for one in self.revisions
                 ],
+                "records": self.registration.records,
                 "periods": [
                     {"name": name, "start": period.start.isoformat(), "end": period.to.isoformat()}
                     for name, period in _periods(plan)
                 ],
                 "series": {
-                    name: {"quantity": one.quantity, "unit": one.unit, "from": list(one.columns)}
+                    name: {"quantity": one.quantity, "unit": one.unit, "from": _sources(one)}
                     for name, one in plan.series.items()
                 },
             },
             "evaluation": self.evaluation.to_json(),
-            "proof": self.proof.to_json() | {"proven": self.proven},
+            "explanation": self.explanation.model_dump(mode="json"),
+            "proof": self.proof.to_json() | {"proven": self.proven, "unsigned": not draws_on_gateways(plan)},
             "coverage": _coverage(plan, self.table),
             "days": {kpi_id: table.to_json() for kpi_id, table in self.day_tables.items()},
             "gateways": {gateway: {"fingerprint": key.fingerprint} for gateway, key in self.keys.items()},
@@ -176,6 +199,17 @@ def load_dossier(connection: Connection, project_id: str) -> Dossier:
     return _make(connection, _read(connection, project_id))
 
 
+def load_result(connection: Connection, project_id: str, known: bytes | None = None) -> tuple[bytes, Dossier | None]:
+    """As `load_dossier`, from the intervals alone: no record is verified, and the dossier says so; no day tables.
+
+    Returns the hash of what it was made from, and None in its place when that is ``known``. Raises as `load_dossier`.
+    """
+    inputs = _read(connection, project_id, records=False)
+    if inputs.key == known:
+        return inputs.key, None
+    return inputs.key, _make(connection, inputs, proven=False)
+
+
 @dataclass(frozen=True)
 class _Inputs:
     """What a dossier depends on. ``key`` changes when a byte of it changes.
@@ -186,7 +220,7 @@ class _Inputs:
     plan: Plan
     plan_text: str
     revisions: Sequence[Project]
-    sources: Mapping[str, IntervalColumns]
+    sources: Mapping[str, IntervalArrays]
     keys: Mapping[str, VerifyingKey]
     unsettled: Mapping[str, Sequence[tuple[int, int]]]
     key: bytes = field(repr=False)
@@ -223,7 +257,7 @@ class DossierLibrary:
             return dossier
 
 
-def _read(connection: Connection, project_id: str) -> _Inputs:
+def _read(connection: Connection, project_id: str, *, records: bool = True) -> _Inputs:
     current = project(connection, project_id)
     if current is None:
         raise UnknownProjectError(f"no project '{project_id}' is registered")
@@ -232,7 +266,8 @@ def _read(connection: Connection, project_id: str) -> _Inputs:
     plan = load_plan(current.plan_text, f"{project_id}.yaml")
     from_ms, to_ms = _span(plan)
     ids = sorted({source for series in plan.series.values() for source in series.sources})
-    sources = read_intervals(connection, ids, from_ms, to_ms)
+    histories = history_gateways(plan)
+    sources = read_interval_arrays(connection, ids, from_ms, to_ms)
     digest = hashlib.sha256(current.plan_hash)
     digest.update(repr((current.revision, current.registered_ms)).encode())
     for name, columns in sources.items():
@@ -241,13 +276,19 @@ def _read(connection: Connection, project_id: str) -> _Inputs:
             digest.update(_column_bytes(getattr(columns, column.name)))
     keys: dict[str, VerifyingKey] = {}
     unsettled: dict[str, list[tuple[int, int]]] = {}
-    for gateway_id in sorted({source.split("/", 1)[0] for source in ids}):
+    digest.update(imports_digest(connection, project_id))
+    for gateway_id in sorted({source.split("/", 1)[0] for source in ids} | histories):
         gateway = stored_gateway(connection, gateway_id)
         if gateway is not None:
             keys[gateway_id] = VerifyingKey.from_bytes(gateway.public_key)
             digest.update(gateway.public_key)
             digest.update(repr(successors(connection, gateway_id)).encode())
-            digest.update(content_digest(connection, gateway_id, from_ms - MARGIN_MS, to_ms + MARGIN_MS))
+            before_ms = BEFORE_MS if gateway_id in histories else MARGIN_MS
+            reached = (from_ms - before_ms, to_ms + MARGIN_MS)
+            if records:
+                digest.update(content_digest(connection, gateway_id, *reached))
+            else:
+                digest.update(repr(newest_statement(connection, gateway_id)).encode())
             if days := dirty_days(connection, gateway_id, from_ms - DAY_MS, to_ms):
                 unsettled[gateway_id] = [(day, day + DAY_MS) for day in days]
                 digest.update(repr(days).encode())
@@ -268,145 +309,53 @@ def _check_revisions(project_id: str, revisions: Sequence[Project]) -> None:
             )
 
 
-def _column_bytes(column: Sequence[Any]) -> bytes:
-    numbers = not any(isinstance(value, dict) for value in column)
-    return np.asarray(column, dtype=np.float64).tobytes() if numbers else repr(column).encode()
+def _column_bytes(column: NDArray[Any] | list[Any]) -> bytes:
+    return column.tobytes() if isinstance(column, np.ndarray) else repr(column).encode()
 
 
-def _make(connection: Connection, inputs: _Inputs) -> Dossier:
+def _make(connection: Connection, inputs: _Inputs, *, proven: bool = True) -> Dossier:
     plan = inputs.plan
     intervals = {name: SeriesIntervals.from_lists(columns) for name, columns in inputs.sources.items()}
-    table = _table(plan, intervals)
-    gathered = [_gateway_records(connection, inputs, gateway) for gateway in inputs.keys]
-    signed = together(one.facts for one in gathered)
-    siblings = sibling_channels(connection, plan, table, signed)
-    signed = replace(signed, registers=register_readings(intervals))
-    evaluation = evaluate(plan, table, signed, siblings)
-    results = {result.id: result for result in evaluation.kpis}
-    possible = credible(table)
+    measured = _table(gateway_part(plan), intervals)
+    table, origin = project_table(connection, plan, measured, inputs.keys)
+    read = gather if proven else skim
+    gathered = [read(connection, gateway, key, _span(plan)) for gateway, key in inputs.keys.items()]
     units = {
         source: "" if series.states else series.unit for series in plan.series.values() for source in series.sources
     }
+    if proven:
+        # The proof reads all records; what else they tell is kept as they go by.
+        runs = [one.records for one in gathered]
+        proof = prove(runs, intervals, *_span(plan), units=units, unsettled=inputs.unsettled)
+    else:
+        proof = unchecked_proof(_FROM_INTERVALS)
+    devices = {source.rsplit("/", 1)[0] for source in units}
+    signed = together(one.facts(devices) for one in gathered)
+    siblings = sibling_channels(connection, plan, measured, signed)
+    signed = replace(signed, registers=register_readings(intervals))
+    evaluation = evaluate(plan, table, signed, siblings, origin)
+    results = {result.id: result for result in evaluation.kpis}
+    tables = tables_of_figures(plan, figures_table(plan, table))
     return Dossier(
         plan=plan,
         plan_text=inputs.plan_text,
         revisions=inputs.revisions,
         evaluation=evaluation,
-        proof=prove(
-            [one.records for one in gathered], intervals, *_span(plan), units=units, unsettled=inputs.unsettled
-        ),
+        proof=proof,
         keys=inputs.keys,
         outside=[record for one in gathered for record in one.outside],
         heads={gateway: head for one in gathered for gateway, head in one.heads.items()},
         table=table,
         sources=inputs.sources,
-        day_tables={kpi.id: day_table(plan, kpi, results[kpi.id], possible) for kpi in plan.kpis},
+        day_tables={kpi.id: day_table(plan, kpi, results[kpi.id], tables[kpi.id]) for kpi in plan.kpis if proven},
     )
 
 
-def _gateway_records(connection: Connection, inputs: _Inputs, gateway: str) -> _Gathered:
-    """The stored records of the plan's span and its margins, without holes in their numbers, and what they rest on.
-
-    The columns beside a record may have been altered, so that the span does not end where they say: it ends on either
-    side with a record that says itself that it lies beyond, or where the chain does.
-    """
-    from_ms, to_ms = _span(inputs.plan)
-    from_ms, to_ms = from_ms - MARGIN_MS, to_ms + MARGIN_MS
-    # Ingestion goes on meanwhile: records that come after the head was read do not make it wrong.
-    head = read_head(connection, gateway)
-    inside = list(read_records(connection, gateway, from_ms=from_ms, to_ms=to_ms))
-    first, last = (inside[0].seq, inside[-1].seq) if inside else (1, 0)
-    stored = inside
-    if len(inside) != last - first + 1:
-        # A record whose samples lie elsewhere in time stands between them: the chain runs through it all the same.
-        stored = list(read_records(connection, gateway, first_seq=first, last_seq=last))
-    ends_with_chain = True
-    if inside:
-        later = read_records(connection, gateway, first_seq=last + 1)
-        following = _up_to(later, lambda record: _closed_ms(record) >= to_ms)
-        ends_with_chain = not following or _closed_ms(following[-1]) < to_ms
-        earlier = _up_to(records_before(connection, gateway, first), lambda record: _closed_ms(record) < from_ms)
-        stored = [*reversed(earlier), *stored, *following]
-        first, last = stored[0].seq, stored[-1].seq
-    events: list[StoredRecord] = []
-    if len(stored) != last - first + 1:
-        events = list(read_records(connection, gateway, first_seq=last + 1, kind=int(Kind.EVENT)))
-    own = {record.hash for record in stored} | {ZERO_HASH}
-    named = {record.descriptor_hash for record in stored} - own
-    descriptors = _descriptor_records(connection, gateway, named)
-    if len(descriptors) != len(named):
-        # The column may have been altered; what the records themselves name takes a look into each of them.
-        descriptors = _descriptor_records(connection, gateway, _descriptors_named(stored) - own)
-    # Where they stand is looked up; what they say is read from the records, and proven.
-    handing_over = [seq - 1 for seq in successors(connection, gateway).get(gateway, {}) if seq <= first]
-    rotations = [
-        record for seq in handing_over for record in read_records(connection, gateway, first_seq=seq, last_seq=seq)
-    ]
-    records = GatewayRecords(
-        gateway=gateway,
-        key=inputs.keys[gateway],
-        first_seq=first,
-        prev_hash=record_hashes(connection, gateway, first - 1, first - 1).get(first - 1),
-        records=[(record.seq, record.data) for record in stored],
-        descriptor_records=[record.data for record in descriptors],
-        event_records=[record.data for record in events],
-        rotation_records=[record.data for record in rotations],
-        head=(head.seq, head.hash) if ends_with_chain else None,
-    )
-    devices = {source.rsplit("/", 1)[0] for series in inputs.plan.series.values() for source in series.sources}
-    facts = gateway_facts(
-        gateway,
-        [ReceivedRecord(record.data, record.received_ms) for record in stored],
-        [record.data for record in descriptors],
-        devices,
-    )
-    known = {record.seq for record in inside}
-    outside = [record for record in stored if record.seq not in known]
-    resting_on = [*outside, *descriptors, *events, *rotations]
-    return _Gathered(records, resting_on, {gateway: head} if ends_with_chain else {}, facts)
-
-
-def _descriptor_records(connection: Connection, gateway: str, names: Iterable[bytes]) -> list[StoredRecord]:
-    found = (descriptor_record(connection, gateway, name) for name in sorted(names))
-    return [record for record in found if record is not None]
-
-
-@dataclass(frozen=True)
-class _Gathered:
-    """The records of one gateway; those beyond the span, the head of the chain where it counts, and what the records
-    say beside their values."""
-
-    records: GatewayRecords
-    outside: Sequence[StoredRecord]
-    heads: Mapping[str, ChainHead]
-    facts: SignedFacts
-
-
-def _up_to(records: Generator[StoredRecord, None, None], ends: Callable[[StoredRecord], bool]) -> list[StoredRecord]:
-    found: list[StoredRecord] = []
-    with closing(records):
-        for record in records:
-            found.append(record)
-            if ends(record):
-                break
-    return found
-
-
-def _closed_ms(record: StoredRecord) -> int:
-    """When the record says itself that it was closed; what the column says where it cannot be read any more."""
-    payload = _payload(record)
-    return record.time_ms if payload is None else payload.time_ms
-
-
-def _descriptors_named(records: Iterable[StoredRecord]) -> set[bytes]:
-    return {payload.descriptor for payload in map(_payload, records) if payload is not None}
-
-
-def _payload(record: StoredRecord) -> Payload | None:
-    try:
-        return open_record(record.data, None).payload
-    except RecordError:
-        return None
+def _sources(series: SeriesPlan) -> list[str]:
+    """All that a series is made of, what it was made of earlier first."""
+    earlier = series.earlier
+    before = () if earlier is None else (*earlier.documents, *earlier.stored)
+    return [*before, *series.columns, *series.documents, *series.stored]
 
 
 def _unchanged(connection: Connection, dossier: Dossier) -> bool:

@@ -14,12 +14,14 @@ from evidence.indicators.snapshot import Asset, Snapshot, Trend, TrendPoint
 from evidence.indicators.ten import Indicator, early_warning, indicators
 from evidence.plan import Plan
 from evidence.programmes import programme, programme_names
+from store.clocks import GatewayClock, read_clocks
 from store.database import Connection, clock_ms
 from store.gateways import Gateway, gateways
-from store.incidents import incident_count
+from store.incidents import open_incidents
 from store.records import Freshness, freshness
 
 HOUR_MS = 3_600_000
+MICROSECONDS_A_SECOND = 1_000_000
 DAYS_A_WEEK = 7
 
 
@@ -31,20 +33,28 @@ def project_state(connection: Connection, dossier: Dossier) -> tuple[Indicator, 
     rules = programme(plan.programme)
     now_ms = clock_ms(connection)
     enrolled = {gateway.id: gateway for gateway in gateways(connection)}
+    concerned = sorted({*dossier.keys, *plan.assets})
     snapshot = project_snapshot(
         dossier,
         now_ms=now_ms,
         acceptance_end=rules.acceptance_end(plan.batch),
         assets=_assets(plan, enrolled, freshness(connection), now_ms),
-        incidents=sum(incident_count(connection, gateway) for gateway in sorted({*dossier.keys, *plan.assets})),
+        incidents=sum(open_incidents(connection, gateway) for gateway in concerned),
+        clock_s=_worst_clock_s(read_clocks(connection), concerned),
     )
     return (*indicators(snapshot, rules.indicators), early_warning(snapshot, rules.indicators))
 
 
 def project_snapshot(
-    dossier: Dossier, *, now_ms: int, acceptance_end: date | None, assets: tuple[Asset, ...], incidents: int
+    dossier: Dossier,
+    *,
+    now_ms: int,
+    acceptance_end: date | None,
+    assets: tuple[Asset, ...],
+    incidents: int,
+    clock_s: float | None = None,
 ) -> Snapshot:
-    """What is known of a project at ``now_ms`` (UTC). The clock's offset is not stored and stays unknown."""
+    """What is known of a project at ``now_ms`` (UTC); ``clock_s`` is how far the worst of its clocks may be off."""
     plan, document = dossier.plan, dossier.to_json()
     today = _day(now_ms, plan)
     kpis = document["evaluation"]["kpis"]
@@ -54,8 +64,9 @@ def project_snapshot(
         today=today,
         data_continuity=_continuity(document["coverage"], today),
         chain=chain if chain in {"pass", "fail"} else None,
+        clock_s=clock_s,
         baseline_coverage=min((kpi["coverage"]["baseline"] for kpi in kpis), default=None),
-        registered=_day(dossier.revisions[-1].registered_ms, plan),
+        registered=_day(dossier.settled.registered_ms, plan),
         reporting_start=plan.reporting.start,
         reporting_end=plan.reporting.to,
         acceptance_end=acceptance_end,
@@ -91,6 +102,17 @@ def _assets(
         silent = None if received is None else max(now_ms - received, 0) / HOUR_MS
         found.append(Asset(gateway=name, enrolled=known is not None and known.revoked_ms is None, silent_hours=silent))
     return tuple(found)
+
+
+def _worst_clock_s(clocks: Mapping[str, GatewayClock], gateways: Sequence[str]) -> float | None:
+    """Seconds by which the worst clock may be off, its error included; None when one of them is not known."""
+    worst = 0.0
+    for gateway in gateways:
+        clock = clocks.get(gateway)
+        if clock is None or clock.offset_us is None or clock.error_us is None:
+            return None
+        worst = max(worst, (abs(clock.offset_us) + clock.error_us) / MICROSECONDS_A_SECOND)
+    return worst if gateways else None
 
 
 def _day(time_ms: int, plan: Plan) -> date:

@@ -56,10 +56,10 @@ def sibling_channels(connection: Connection, plan: Plan, table: IntervalTable, s
 
 
 def _on_grid(table: IntervalTable, values: IntervalValues, aggregation: Aggregation) -> FloatArray:
-    known = np.array(values.increase if aggregation is Aggregation.INCREMENT else values.mean, dtype=np.float64)
-    times = np.array(values.time_ms, dtype=np.int64)
+    known = values.increase if aggregation is Aggregation.INCREMENT else values.mean
+    times = values.time_ms
     row = np.minimum(np.searchsorted(table.time_ms, times), table.time_ms.size - 1)
-    usable = (table.time_ms[row] == times) & (np.array(values.coverage) >= COMPLETE_COVERAGE)
+    usable = (table.time_ms[row] == times) & (values.coverage >= COMPLETE_COVERAGE)
     column = np.full(table.time_ms.size, np.nan)
     column[row[usable]] = known[usable]
     return column

@@ -39,6 +39,7 @@ from evidence.readings import (
     collect_replacements,
     merge_readings,
 )
+from evidence.record_table import FrameTable
 from wire.descriptor import Descriptor, Series
 from wire.record import Payload
 
@@ -50,20 +51,35 @@ COMPLETE_COVERAGE = 0.99
 """An interval known to at least this fraction is complete."""
 
 
-class IntervalLists(Protocol):
-    """Intervals of one series as lists of one length; the fields of `SeriesIntervals`."""
+Integers = Sequence[int] | IntArray
+Numbers = Sequence[float | None] | FloatArray
 
-    time_ms: list[int]
-    first: list[float | None]
-    last: list[float | None]
-    minimum: list[float | None]
-    maximum: list[float | None]
-    sum: list[float | None]
-    count: list[int]
-    mean: list[float | None]
-    increase: list[float | None]
-    coverage: list[float]
-    states: list[dict[str, int] | None]
+
+class IntervalLists(Protocol):
+    """Intervals of one series as lists or arrays of one length; the fields of `SeriesIntervals`."""
+
+    @property
+    def time_ms(self) -> Integers: ...
+    @property
+    def first(self) -> Numbers: ...
+    @property
+    def last(self) -> Numbers: ...
+    @property
+    def minimum(self) -> Numbers: ...
+    @property
+    def maximum(self) -> Numbers: ...
+    @property
+    def sum(self) -> Numbers: ...
+    @property
+    def count(self) -> Integers: ...
+    @property
+    def mean(self) -> Numbers: ...
+    @property
+    def increase(self) -> Numbers: ...
+    @property
+    def coverage(self) -> Numbers: ...
+    @property
+    def states(self) -> Sequence[dict[str, int] | None]: ...
 
 
 @dataclass(frozen=True)
@@ -176,10 +192,13 @@ def build_intervals(
     from_ms: int,
     to_ms: int,
     step_ms: int = QUARTER_HOUR_MS,
+    *,
+    tables: Sequence[FrameTable] = (),
 ) -> IntervalSet:
     """Intervals of all series of one gateway that start in ``[from_ms, to_ms)``.
 
-    ``records`` (in any order) may reach beyond the range, and should by `MARGIN_MS`. ``descriptors`` are keyed by the
+    ``records`` (in any order) may reach beyond the range, and should by `MARGIN_MS`; so may ``tables``, the samples of
+    further records of the gateway. ``descriptors`` are keyed by the
     hash of the record that carried them; frames are read with the one their record names, and skipped when it is not
     known. Event records ``meter_replaced`` among ``records`` say where a counter went on in another meter: their detail
     holds ``device``, ``series``, ``final_reading`` (old meter), ``first_reading`` (new meter), both in the unit of the
@@ -193,7 +212,7 @@ def build_intervals(
     if len(gateways) > 1:
         raise IntervalError(f"the records come from {', '.join(gateways)}; build intervals for one gateway at a time")
     skipped: list[SkippedRecord] = []
-    readings = collect_readings(ordered, descriptors, skipped)
+    readings = collect_readings(ordered, descriptors, skipped, tables)
     replacements = collect_replacements(ordered, skipped)
     grid = _Grid(from_ms, step_ms, (to_ms - from_ms) // step_ms)
     columns: dict[str, SeriesIntervals] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from evidence.finding import ProofFault
@@ -22,16 +22,10 @@ class DescriptorUses:
 
     @classmethod
     def of(
-        cls, gateway: str, payloads: Sequence[Payload], descriptors: Mapping[bytes, Descriptor], span: tuple[int, int]
+        cls, gateway: str, first_uses: Mapping[bytes, int], descriptors: Mapping[bytes, Descriptor]
     ) -> DescriptorUses:
-        """Find the uses within ``span`` (ms, half-open) of payloads in order of seq."""
-        from_ms, to_ms = span
-        first_use = {
-            payload.descriptor: payload.seq
-            for payload in reversed(payloads)
-            if any(frame.times_ms[0] < to_ms and frame.times_ms[-1] >= from_ms for frame in payload.frames)
-        }
-        ordered = sorted(first_use.items(), key=lambda item: item[1])
+        """``first_uses`` is the number of the first record of the range whose samples name a descriptor."""
+        ordered = sorted(first_uses.items(), key=lambda item: item[1])
         return cls(gateway, tuple((hash_, seq, descriptors.get(hash_)) for hash_, seq in ordered))
 
     def series(self) -> Iterator[tuple[int, str, Device, Series]]:
@@ -40,6 +34,11 @@ class DescriptorUses:
             for device in descriptor.devices if descriptor is not None else ():
                 for series in device.series:
                     yield seq, f"{self.gateway}/{device.id}/{series.name}", device, series
+
+
+def has_samples(payload: Payload, span: tuple[int, int]) -> bool:
+    """Whether a payload has samples within ``span`` (ms, half-open)."""
+    return any(frame.times_ms[0] < span[1] and frame.times_ms[-1] >= span[0] for frame in payload.frames)
 
 
 def meaning_faults(uses: DescriptorUses, units: Mapping[str, str], *, missing_is_named: bool) -> Iterator[ProofFault]:

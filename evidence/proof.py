@@ -10,22 +10,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from evidence.finding import Check, ProofFault
-from evidence.intervals import QUARTER_HOUR_MS, SeriesIntervals, build_intervals
-from evidence.meaning import DescriptorUses, meaning_faults, meaning_notices
+from evidence.interval_stream import IntervalStream
+from evidence.intervals import QUARTER_HOUR_MS, SeriesIntervals
+from evidence.meaning import DescriptorUses, has_samples, meaning_faults, meaning_notices
+from evidence.readings import SkippedRecord
 from evidence.recomputation import differences
-from wire.chain import RunResult, verify_run
+from evidence.record_block import BLOCK_RECORDS, BlockVerifier, VerifiedBlock
+from evidence.record_table import FrameTable
 from wire.descriptor import Descriptor
 from wire.errors import RecordError
 from wire.event import Event, Gap
 from wire.keys import VerifyingKey
 from wire.record import ZERO_HASH, Payload, Record
 from wire.rotation import KeyHistory, rotates_key
-
-BLOCK_RECORDS = 512
-"""Records verified with one signature; a fault costs one signature a record of its block."""
 
 _CHAIN_FAULTS = {
     "prev-mismatch": "与前一条记录的哈希不符",
@@ -54,12 +55,13 @@ _NO_INTERVALS = ("no stored intervals were given to compare with", "没有可供
 class GatewayRecords:
     """The kept records of one gateway. ``key`` is the one that was enrolled: the trust in all later ones rests on it.
 
-    ``records``: (seq as kept, bytes as sent), in order of seq, the first of them ``first_seq``. ``prev_hash``: hash of
-    the record before it, ``None`` when not known (the run then vouches for itself only). ``descriptor_records``: bytes
-    of earlier records whose descriptors are still in force. ``event_records``: bytes of later events, which may declare
-    lost what is missing here. ``rotation_records``: bytes of the earlier events that hand over from ``key`` to the one
-    that signs at the beginning, in their order. ``head``: seq and hash of the last record that was committed, when the
-    run should end with it; ``None`` when a record after the range ends the run.
+    ``records``: (seq as kept, bytes as sent), in order of seq, the first of them ``first_seq``. They are iterated over
+    once, and again where numbers are missing or times are not in order, so that they need not be in memory.
+    ``prev_hash``: hash of the record before it, ``None`` when not known (the run then vouches for itself only).
+    ``descriptor_records``: bytes of earlier records whose descriptors are still in force. ``event_records``: bytes of
+    later events, which may declare lost what is missing here. ``rotation_records``: bytes of the earlier events that
+    hand over from ``key`` to the one that signs at the beginning, in their order. ``head``: seq and hash of the last
+    record that was committed, when the run should end with it; ``None`` when a record after the range ends the run.
     """
 
     gateway: str
@@ -132,6 +134,22 @@ class Proof:
         }
 
 
+def unchecked_proof(reason: tuple[str, str]) -> Proof:
+    """The proof of what nobody has looked at; ``reason`` (English, Chinese) says why."""
+    checks = ("signature", "chain", "recomputation")
+    return Proof(
+        signature=Check.NOT_CHECKED,
+        chain=Check.NOT_CHECKED,
+        log=Check.NOT_CHECKED,
+        timestamp=Check.NOT_CHECKED,
+        recomputation=Check.NOT_CHECKED,
+        faults=[],
+        notices=[],
+        reasons={"log": _NO_LOG, "timestamp": _NO_TIME_STAMP} | dict.fromkeys(checks, reason),
+        gateways=[],
+    )
+
+
 def prove(
     gateways: Sequence[GatewayRecords],
     stored_intervals: Mapping[str, SeriesIntervals] | None,
@@ -153,7 +171,11 @@ def prove(
     Nothing is raised for what is wrong with records: it is among the faults. Raises `IntervalError` when the range is
     not made of whole steps.
     """
-    runs = [_check_run(gateway) for gateway in gateways]
+    grid = (from_ms, to_ms, step_ms)
+    runs = [
+        _check_run(gateway, grid, [name for name in stored_intervals or () if name.startswith(f"{gateway.gateway}/")])
+        for gateway in gateways
+    ]
     checked = [run.checked for run in runs]
     faults = [fault for run in runs for fault in run.signature_faults + run.chain_faults]
     signature = chain = recomputation = Check.NOT_CHECKED
@@ -178,12 +200,13 @@ def prove(
         differing: list[ProofFault] = []
         recomputed: dict[str, SeriesIntervals] = {}
         for run in runs:
-            uses = DescriptorUses.of(run.checked.gateway, run.payloads, run.descriptors, (from_ms, to_ms))
+            uses = run.uses
             # A descriptor that is missing may be the one that is not authentic, which is named already.
             differing += meaning_faults(uses, units or {}, missing_is_named=bool(run.signature_faults))
             run.notices += meaning_notices(uses, units or {})
-            recomputed |= _recompute(run, (from_ms, to_ms, step_ms))
-        differing += differences(stored_intervals, recomputed, (from_ms, to_ms, step_ms), unsettled or {})
+            recomputed |= run.recomputed
+            run.notices += run.not_decoded
+        differing += differences(stored_intervals, recomputed, grid, unsettled or {})
         recomputation = _answer(bool(differing))
         if unsettled and not differing:
             recomputation = Check.NOT_CHECKED
@@ -204,49 +227,170 @@ def prove(
 
 @dataclass
 class _CheckedRun:
+    """What a run of records shows; the intervals of the series asked for, and what of the records was not decoded."""
+
     checked: CheckedGateway
-    payloads: list[Payload] = field(default_factory=list)
-    descriptors: dict[bytes, Descriptor] = field(default_factory=dict)
+    uses: DescriptorUses
+    recomputed: dict[str, SeriesIntervals] = field(default_factory=dict)
     signature_faults: list[ProofFault] = field(default_factory=list)
     chain_faults: list[ProofFault] = field(default_factory=list)
     notices: list[ProofFault] = field(default_factory=list)
+    not_decoded: list[ProofFault] = field(default_factory=list)
 
 
 def _answer(failed: bool) -> Check:
     return Check.FAIL if failed else Check.PASS
 
 
-def _check_run(gateway: GatewayRecords) -> _CheckedRun:
-    kept = list(gateway.records)
-    seqs = [seq for seq, _ in kept]
-    run = _CheckedRun(CheckedGateway(gateway.gateway, len(kept), seqs[0] if seqs else None, seqs[-1] if seqs else None))
-    keys = _handed_over(gateway, run.signature_faults)
-    results = _verify_blocks(gateway, keys, kept, [])
-    later = results[-1].keys or keys if results else keys
-    if any(fault.fault == "seq-gap" for result in results for fault in result.faults):
+def _check_run(gateway: GatewayRecords, grid: tuple[int, int, int], wanted: Sequence[str]) -> _CheckedRun:
+    """Check one gateway, and compute the ``wanted`` series again on ``grid`` (from, to, step; ms)."""
+    handed_over: list[ProofFault] = []
+    keys = _handed_over(gateway, handed_over)
+    descriptors, wrong_descriptors = _earlier_descriptors(gateway, keys)
+    passed = _Pass(gateway, keys, (), grid=grid, wanted=wanted, descriptors=dict(descriptors))
+    if passed.has_holes:
         # a gap may be declared by a record that stands far behind it
-        results = _verify_blocks(gateway, keys, kept, [*_declared_gaps(results), *_later_gaps(gateway, later)])
-    for result in results:
-        for record in result.records:
-            run.payloads.append(record.payload)
-            if isinstance(record.payload.body, Descriptor):
-                run.descriptors[record.hash] = record.payload.body
-            if rotates_key(record):
-                run.notices.append(_rotation_notice(gateway.gateway, record))
-        for fault in result.faults:
-            list_ = run.chain_faults if fault.fault in _CHAIN_FAULTS else run.signature_faults
-            list_.append(_record_fault(gateway.gateway, fault.seq, fault.fault, fault.text))
-        run.notices += [_gap_notice(gateway.gateway, gap) for gap in result.gaps]
-    run.chain_faults += _head_faults(gateway, results)
+        gaps = [*passed.declared, *_later_gaps(gateway, passed.keys)]
+        passed = _Pass(gateway, keys, gaps, grid=grid, wanted=wanted, descriptors=dict(descriptors))
+    run = _CheckedRun(
+        checked=CheckedGateway(gateway.gateway, passed.records, passed.first_seq, passed.last_seq),
+        uses=passed.uses(),
+        recomputed=passed.recomputed(),
+        signature_faults=[*handed_over, *passed.signature_faults, *wrong_descriptors],
+        chain_faults=[*passed.chain_faults, *passed.head_faults()],
+        notices=passed.notices,
+    )
+    run.not_decoded = [
+        _record_fault(gateway.gateway, skipped.seq, "not-decoded", skipped.reason) for skipped in passed.skipped
+    ]
+    return run
+
+
+def _earlier_descriptors(gateway: GatewayRecords, keys: KeyHistory) -> tuple[dict[bytes, Descriptor], list[ProofFault]]:
+    """The descriptors from before the run that are still in force, and what is wrong with their records."""
+    descriptors: dict[bytes, Descriptor] = {}
+    faults: list[ProofFault] = []
     for data in gateway.descriptor_records:
         try:
-            record = later.open(data)
+            record = keys.open(data)
         except RecordError as error:
-            run.signature_faults.append(_record_fault(gateway.gateway, None, error.fault, f"a descriptor: {error}"))
+            faults.append(_record_fault(gateway.gateway, None, error.fault, f"a descriptor: {error}"))
         else:
             if isinstance(record.payload.body, Descriptor):
-                run.descriptors[record.hash] = record.payload.body
-    return run
+                descriptors[record.hash] = record.payload.body
+    return descriptors, faults
+
+
+class _Pass:
+    """One reading of the records of a gateway, block by block: what is wrong with them, and what follows from them.
+
+    Memory does not grow with the number of records.
+    """
+
+    def __init__(
+        self,
+        gateway: GatewayRecords,
+        keys: KeyHistory,
+        gaps: Sequence[Gap],
+        *,
+        grid: tuple[int, int, int],
+        wanted: Sequence[str],
+        descriptors: dict[bytes, Descriptor],
+    ) -> None:
+        self._gateway, self._first_keys, self._gaps = gateway, keys, gaps
+        self._span = grid[:2]
+        self._descriptors = descriptors
+        self._first_uses: dict[bytes, int] = {}
+        self._stream = IntervalStream(*grid, wanted, descriptors) if wanted else None
+        self._head_hash: bytes | None = None
+        self._end: int | None = None
+        self.keys = keys
+        self.records = 0
+        self.first_seq: int | None = None
+        self.last_seq: int | None = None
+        self.has_holes = False
+        self.declared: list[Gap] = []
+        self.signature_faults: list[ProofFault] = []
+        self.chain_faults: list[ProofFault] = []
+        self.notices: list[ProofFault] = []
+        for block, verified in self._blocks():
+            self._take(block, verified)
+
+    @property
+    def skipped(self) -> Sequence[SkippedRecord]:
+        """The records that could not be decoded."""
+        return () if self._stream is None else self._stream.skipped
+
+    def uses(self) -> DescriptorUses:
+        """The descriptors that samples of the range name."""
+        return DescriptorUses.of(self._gateway.gateway, self._first_uses, self._descriptors)
+
+    def recomputed(self) -> dict[str, SeriesIntervals]:
+        """The intervals of the stored series, from the words that were signed."""
+        if self._stream is None:
+            return {}
+        return self._stream.finish(lambda: (_told(verified) for _, verified in self._blocks()))
+
+    def head_faults(self) -> Iterator[ProofFault]:
+        """Whether the run ends where the chain does; records that came after the head was read may follow it."""
+        head = self._gateway.head
+        if head is None or self._end is None:
+            return
+        seq, hash_ = head
+        if seq > self._end:
+            text = f"records {self._end + 1} to {seq} were committed and are missing"
+            yield _record_fault(self._gateway.gateway, self._end + 1, "tail-missing", text)
+        if self._head_hash is not None and self._head_hash != hash_:
+            text = f"the head of the chain names {hash_.hex()[:16]}, but the record is {self._head_hash.hex()[:16]}"
+            yield _record_fault(self._gateway.gateway, seq, "head-mismatch", text)
+
+    def _blocks(self) -> Iterator[tuple[list[tuple[int, bytes]], VerifiedBlock]]:
+        gateway = self._gateway
+        before = ZERO_HASH if gateway.first_seq == 1 else gateway.prev_hash
+        verifier = BlockVerifier(gateway.gateway, self._first_keys, gateway.first_seq - 1, before, self._gaps)
+        records = iter(gateway.records)
+        while block := list(islice(records, BLOCK_RECORDS)):
+            yield block, verifier.verify(block)
+
+    def _take(self, block: Sequence[tuple[int, bytes]], verified: VerifiedBlock) -> None:
+        name = self._gateway.gateway
+        self.records += len(block)
+        self.first_seq = block[0][0] if self.first_seq is None else self.first_seq
+        self.last_seq, self._end = block[-1][0], verified.seq
+        self.keys = verified.keys
+        if self._gateway.head is not None:
+            self._head_hash = verified.hashes.get(self._gateway.head[0], self._head_hash)
+        for table in verified.tables:
+            self._note_use(table.descriptor, table.within(*self._span).seq[:1].tolist())
+        for record in verified.records:
+            self._learn(record)
+        for fault in verified.faults:
+            list_ = self.chain_faults if fault.fault in _CHAIN_FAULTS else self.signature_faults
+            list_.append(_record_fault(name, fault.seq, fault.fault, fault.text))
+            self.has_holes |= fault.fault == "seq-gap"
+        self.notices += [_gap_notice(name, gap) for gap in verified.gaps]
+        if self._stream is not None:
+            self._stream.add(*_told(verified))
+
+    def _learn(self, record: Record) -> None:
+        payload = record.payload
+        if payload.frames:
+            self._note_use(payload.descriptor, [payload.seq] if has_samples(payload, self._span) else [])
+        elif isinstance(payload.body, Descriptor):
+            self._descriptors[record.hash] = payload.body
+        elif isinstance(payload.body, Event):
+            if payload.body.name == "gap":
+                self.declared.append(Gap.from_event(payload.body))
+            if rotates_key(record):
+                self.notices.append(_rotation_notice(self._gateway.gateway, record))
+
+    def _note_use(self, descriptor: bytes, seqs: Sequence[int]) -> None:
+        for seq in seqs:
+            self._first_uses[descriptor] = min(seq, self._first_uses.get(descriptor, seq))
+
+
+def _told(verified: VerifiedBlock) -> tuple[list[Payload], Sequence[FrameTable]]:
+    return [record.payload for record in verified.records], verified.tables
 
 
 def _handed_over(gateway: GatewayRecords, faults: list[ProofFault]) -> KeyHistory:
@@ -263,41 +407,6 @@ def _handed_over(gateway: GatewayRecords, faults: list[ProofFault]) -> KeyHistor
     return keys
 
 
-def _verify_blocks(
-    gateway: GatewayRecords, keys: KeyHistory, kept: Sequence[tuple[int, bytes]], gaps: Sequence[Gap]
-) -> list[RunResult]:
-    results: list[RunResult] = []
-    prev_seq, prev_hash = gateway.first_seq - 1, gateway.prev_hash
-    if gateway.first_seq == 1:
-        prev_hash = ZERO_HASH
-    for start in range(0, len(kept), BLOCK_RECORDS):
-        block = kept[start : start + BLOCK_RECORDS]
-        seqs = [seq for seq, _ in block]
-        result = verify_run(
-            [data for _, data in block],
-            keys,
-            gateway=gateway.gateway,
-            prev_seq=prev_seq,
-            prev_hash=prev_hash,
-            seqs=seqs,
-            gaps=gaps,
-        )
-        results.append(result)
-        keys = result.keys or keys
-        last_is_authentic = bool(result.records) and result.records[-1].data == block[-1][1]
-        prev_seq, prev_hash = result.seq, result.hash if last_is_authentic else None
-    return results
-
-
-def _declared_gaps(results: Sequence[RunResult]) -> list[Gap]:
-    return [
-        Gap.from_event(record.payload.body)
-        for result in results
-        for record in result.records
-        if isinstance(record.payload.body, Event) and record.payload.body.name == "gap"
-    ]
-
-
 def _later_gaps(gateway: GatewayRecords, keys: KeyHistory) -> Iterator[Gap]:
     for data in gateway.event_records:
         try:
@@ -309,21 +418,6 @@ def _later_gaps(gateway: GatewayRecords, keys: KeyHistory) -> Iterator[Gap]:
         body = record.payload.body
         if record.payload.gateway == gateway.gateway and isinstance(body, Event) and body.name == "gap":
             yield Gap.from_event(body)
-
-
-def _head_faults(gateway: GatewayRecords, results: Sequence[RunResult]) -> Iterator[ProofFault]:
-    """Whether the run ends where the chain does; records that came after the head was read may follow it."""
-    if gateway.head is None or not results:
-        return
-    seq, hash_ = gateway.head
-    last = results[-1].seq
-    if seq > last:
-        text = f"records {last + 1} to {seq} were committed and are missing"
-        yield _record_fault(gateway.gateway, last + 1, "tail-missing", text)
-    kept = {record.seq: record.hash for result in results for record in result.records}
-    if kept.get(seq, hash_) != hash_:
-        text = f"the head of the chain names {hash_.hex()[:16]}, but the record is {kept[seq].hex()[:16]}"
-        yield _record_fault(gateway.gateway, seq, "head-mismatch", text)
 
 
 def _record_fault(gateway: str, seq: int | None, fault: str, text: str) -> ProofFault:
@@ -371,11 +465,3 @@ def _without_records(checked: Sequence[CheckedGateway], stored: Mapping[str, Ser
     """The gateways that should have records and have none: those given, and those that series are named after."""
     named = {series_id.split("/", 1)[0] for series_id in stored or ()} | {one.gateway for one in checked}
     return sorted(named - {one.gateway for one in checked if one.records})
-
-
-def _recompute(run: _CheckedRun, grid: tuple[int, int, int]) -> dict[str, SeriesIntervals]:
-    """Compute the intervals of a run again; frames that cannot be decoded become notices."""
-    intervals = build_intervals(run.payloads, run.descriptors, *grid)
-    for skipped in intervals.skipped:
-        run.notices.append(_record_fault(run.checked.gateway, skipped.seq, "not-decoded", skipped.reason))
-    return intervals.columns

@@ -7,13 +7,14 @@ taken under: a new poll interval changes how far apart readings may be, a new sc
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from evidence.columns import FloatArray, IntArray, Request, decode_raw, request_of, scale_values, stack
+from evidence.columns import FloatArray, IntArray, Request, decode_raw, request_of, scale_values
 from evidence.counters import HORIZON_MS, CounterRules, Replacement
+from evidence.record_table import FrameTable, stack_tables
 from wire.descriptor import Descriptor, Device, Series
 from wire.event import Event
 from wire.record import AnyFrame, Payload
@@ -118,33 +119,63 @@ class Readings:
         return np.asarray(np.maximum(limits[one], limits[other]))
 
 
+@dataclass
+class _Reads:
+    """Frames of one request to one device, and tables of such frames. ``first`` is where the first of them stands: seq
+    and number in its record."""
+
+    first: tuple[int, int]
+    frames: list[tuple[int, AnyFrame]] = field(default_factory=list)
+    tables: list[FrameTable] = field(default_factory=list)
+
+
 def collect_readings(
-    ordered: Sequence[Payload], descriptors: Mapping[bytes, Descriptor], skipped: list[SkippedRecord]
+    ordered: Sequence[Payload],
+    descriptors: Mapping[bytes, Descriptor],
+    skipped: list[SkippedRecord],
+    tables: Sequence[FrameTable] = (),
 ) -> dict[str, list[Piece]]:
-    """Decode all frames of ``ordered`` (by seq), those of one request together; the pieces by full series id.
+    """Decode all frames of ``ordered`` (by seq) and of ``tables``, those of one request together; the pieces by full
+    series id.
 
     Records whose descriptor is not among ``descriptors`` are added to ``skipped``.
     """
-    requests: dict[tuple[bytes, int, Request], list[AnyFrame]] = defaultdict(list)
-    for payload in ordered:
-        if not payload.frames:
-            continue
-        descriptor = descriptors.get(payload.descriptor)
+    requests: dict[tuple[bytes, int, Request], _Reads] = {}
+    told: set[tuple[int, str]] = set()
+
+    def skip(seqs: Iterable[int], reason: str) -> None:
+        for seq in seqs:
+            if (seq, reason) not in told:
+                told.add((seq, reason))
+                skipped.append(SkippedRecord(seq, reason))
+
+    def reads(descriptor_hash: bytes, frame: AnyFrame, place: int, seqs: Sequence[int]) -> _Reads | None:
+        descriptor = descriptors.get(descriptor_hash)
         if descriptor is None:
-            reason = f"its descriptor {payload.descriptor.hex()[:16]} is not known"
-            skipped.append(SkippedRecord(payload.seq, reason))
-            continue
-        for frame in payload.frames:
-            if frame.device >= len(descriptor.devices):
-                reason = f"it names device {frame.device}, its descriptor has {len(descriptor.devices)}"
-                skipped.append(SkippedRecord(payload.seq, reason))
-                continue
-            requests[payload.descriptor, frame.device, request_of(frame)].append(frame)
+            skip(seqs, f"its descriptor {descriptor_hash.hex()[:16]} is not known")
+            return None
+        if frame.device >= len(descriptor.devices):
+            skip(seqs, f"it names device {frame.device}, its descriptor has {len(descriptor.devices)}")
+            return None
+        first = (seqs[0], place)
+        found = requests.setdefault((descriptor_hash, frame.device, request_of(frame)), _Reads(first))
+        found.first = min(found.first, first)
+        return found
+
+    for payload in ordered:
+        for place, frame in enumerate(payload.frames):
+            known = reads(payload.descriptor, frame, place, (payload.seq,))
+            if known is not None:
+                known.frames.append((payload.seq, frame))
+    for table in tables:
+        known = reads(table.descriptor, table.frame, table.place, table.seq.tolist())
+        if known is not None:
+            known.tables.append(table)
     pieces: dict[str, list[Piece]] = defaultdict(list)
-    for (descriptor_hash, device_index, _), frames in requests.items():
+    for (descriptor_hash, device_index, _), known in sorted(requests.items(), key=lambda item: item[1].first):
         descriptor = descriptors[descriptor_hash]
         device = descriptor.devices[device_index]
-        block = stack(frames)
+        block = stack_tables(known.frames, known.tables)
         for series in device.series:
             if block.holds(series):
                 raw = decode_raw(block, series)

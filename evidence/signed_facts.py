@@ -4,11 +4,12 @@ the meters had stored by themselves. The screens that need a gateway look at thi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from evidence.record_table import RecordTables
 from evidence.stored import ROUND_MS, StoredReading, stored_readings
 from evidence.table import FloatArray, IntArray
 from wire.descriptor import Descriptor, Device, Series
@@ -76,17 +77,37 @@ class ReceivedRecord:
     received_ms: int
 
 
+class TellingRecords:
+    """Keeps, of a run of records that goes by, those that `gateway_facts` looks at: few of a year of samples."""
+
+    def __init__(self) -> None:
+        self.records: list[ReceivedRecord] = []
+        self._hours: set[int] = set()
+
+    def see(self, data: bytes, received_ms: int) -> None:
+        """Take the next record of the run."""
+        hour = received_ms // HOUR_MS
+        if hour not in self._hours or _tells(data):
+            self._hours.add(hour)
+            self.records.append(ReceivedRecord(data, received_ms))
+
+
 def gateway_facts(
-    gateway: str, records: Sequence[ReceivedRecord], earlier: Iterable[bytes], devices: Iterable[str]
+    gateway: str,
+    records: Sequence[ReceivedRecord],
+    earlier: Iterable[bytes],
+    devices: Iterable[str],
+    before: Callable[[int], Iterable[bytes]],
 ) -> SignedFacts:
     """The facts of one gateway: of ``records`` in order of seq, after the ``earlier`` records with descriptors that are
-    still in force. ``devices`` are those whose settings matter (``gateway/device``). Records that cannot be read are
-    passed over: the proof names them."""
+    still in force. ``devices`` are those whose settings matter (``gateway/device``). Of records with samples one for
+    each hour of receipt is enough (`TellingRecords`); ``before`` reads all records of the run that stand before a seq,
+    the newest first. Records that cannot be read are passed over: the proof names them."""
     told = [*_opened(earlier), *_opened(_without_frames(records))]
     return SignedFacts(
         arrivals=(_arrivals(gateway, records),),
         changes=tuple(_changes(gateway, told, frozenset(devices))),
-        stored=tuple(_stored(records, told)),
+        stored=tuple(_stored(told, before)),
         series=_series(gateway, told, frozenset(devices)),
     )
 
@@ -104,7 +125,11 @@ def together(facts: Iterable[SignedFacts]) -> SignedFacts:
 
 def _without_frames(records: Iterable[ReceivedRecord]) -> Iterator[bytes]:
     # Opening a year of samples takes minutes; the subject stands in the signed header of each record.
-    return (one.data for one in records if _FRAMES not in one.data[:_HEADER_BYTES])
+    return (one.data for one in records if _tells(one.data))
+
+
+def _tells(data: bytes) -> bool:
+    return _FRAMES not in data[:_HEADER_BYTES]
 
 
 def _opened(records: Iterable[bytes]) -> list[Record]:
@@ -181,17 +206,20 @@ def _arrivals(gateway: str, records: Sequence[ReceivedRecord]) -> Arrivals:
     """Of the records that were received in one hour the first: enough for a clock, and a year of them is read in a
     second. When a record was closed is read from its signed bytes."""
     received = np.array([one.received_ms for one in records], dtype=np.int64)
-    _, chosen = np.unique(received // HOUR_MS, return_index=True)
-    times = [
-        (record.payload.time_ms, records[row].received_ms)
-        for row in np.sort(chosen).tolist()
-        for record in _opened([records[row].data])
-    ]
-    closed, arrived = np.array(times, dtype=np.int64).reshape(-1, 2).T
-    return Arrivals(gateway, closed, arrived)
+    _, first = np.unique(received // HOUR_MS, return_index=True)
+    chosen = np.sort(first)
+    datas = [records[row].data for row in chosen.tolist()]
+    closed, known = np.zeros(len(datas), dtype=np.int64), np.zeros(len(datas), dtype=np.bool_)
+    tables, others = RecordTables().read(datas)
+    for table in tables:
+        closed[table.rows], known[table.rows] = table.time_ms, True
+    for place in others:
+        for record in _opened([datas[place]]):
+            closed[place], known[place] = record.payload.time_ms, True
+    return Arrivals(gateway, closed[known], received[chosen][known])
 
 
-def _stored(records: Sequence[ReceivedRecord], told: Sequence[Record]) -> Iterator[StoredReading]:
+def _stored(told: Sequence[Record], before: Callable[[int], Iterable[bytes]]) -> Iterator[StoredReading]:
     """The entries of the newest round of each history: they reach back as far as the meter remembers."""
     rounds: dict[tuple[object, object], Record] = {}
     for record in told:
@@ -200,10 +228,9 @@ def _stored(records: Sequence[ReceivedRecord], told: Sequence[Record]) -> Iterat
             rounds[body.detail.get("device"), body.detail.get("name")] = record
     if not rounds:
         return
-    places = {one.data: place for place, one in enumerate(records)}
     for record in sorted(rounds.values(), key=lambda one: one.seq):
         descriptors = [one for one in told if isinstance(one.payload.body, Descriptor) and one.seq < record.seq]
-        reads = _reads_before(records, places[record.data], record.payload.time_ms - ROUND_MS)
+        reads = _reads(before(record.seq), record.payload.time_ms - ROUND_MS)
         chain = sorted({one.seq: one for one in [*descriptors, *reads, record]}.values(), key=lambda one: one.seq)
         try:
             yield from stored_readings(chain)
@@ -212,9 +239,9 @@ def _stored(records: Sequence[ReceivedRecord], told: Sequence[Record]) -> Iterat
             continue
 
 
-def _reads_before(records: Sequence[ReceivedRecord], place: int, from_ms: int) -> Iterator[Record]:
-    for one in reversed(records[:place]):
-        for record in _opened([one.data]):
+def _reads(backwards: Iterable[bytes], from_ms: int) -> Iterator[Record]:
+    for data in backwards:
+        for record in _opened([data]):
             if record.payload.time_ms < from_ms:
                 return
             # The event of an earlier round would tell its entries once more.

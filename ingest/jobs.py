@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import procrastinate
 from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
@@ -107,22 +107,30 @@ def check_tables(connections: Pool, at_ms: int) -> None:
 
 
 Maintenance = Callable[[Pool, int], None]
+Task = tuple[str, Maintenance]
+"""When something runs (cron, UTC), and what."""
 
-MAINTENANCE: dict[str, tuple[str, Maintenance]] = {
+MAINTENANCE: dict[str, Task] = {
     "partitions-ahead": ("5 3 * * *", partitions_ahead),
     "retry-failed-days": (_NIGHTLY, retry_failed_days),
     "watch-certificates": ("25 * * * *", watch_certificates),
     "check-tables": (_NIGHTLY, check_tables),
 }
-"""What runs when (cron, UTC), by the name of its task."""
+"""The tasks of ingestion itself by name; whoever composes services may add further ones."""
+
+_NO_TASKS: Mapping[str, Task] = {}
 
 
 def job_application(
-    database_url: str, connections: Pool | None = None, keep_days: int | None = None
+    database_url: str,
+    connections: Pool | None = None,
+    keep_days: int | None = None,
+    further: Mapping[str, Task] = _NO_TASKS,
 ) -> procrastinate.App:
     """The queue of a database with all tasks; only with ``connections`` can it run them, without it can add jobs.
 
-    With ``keep_days`` records that are older are removed every night, as `ingest.retention` says.
+    ``further`` tasks run like those of `MAINTENANCE`. With ``keep_days`` records that are older are removed every
+    night, as `ingest.retention` says.
     """
     connector = procrastinate.PsycopgConnector(
         conninfo=make_conninfo(database_url, options=SEARCH_PATH, application_name="shopfloor-jobs"),
@@ -130,7 +138,7 @@ def job_application(
         max_size=3,
     )
     application = procrastinate.App(connector=connector)
-    for name, (cron, work) in MAINTENANCE.items():
+    for name, (cron, work) in {**MAINTENANCE, **further}.items():
         _add_task(application, name, cron, work, connections)
 
     @application.task(name=RETENTION, queueing_lock=RETENTION, lock=RETENTION, retry=_RETRY)
@@ -166,14 +174,14 @@ def _required(connections: Pool | None) -> Pool:
     return connections
 
 
-def start_job(database_url: str, name: str) -> int:
+def start_job(database_url: str, name: str, further: Mapping[str, Task] = _NO_TASKS) -> int:
     """Have a task run now; return the number of its job. A job of it that waits already is enough.
 
     Raises `UnknownJobError` when there is no such task.
     """
-    if name not in MAINTENANCE:
-        raise UnknownJobError(f"there is no task '{name}'; there are {', '.join(MAINTENANCE)}")
-    with job_application(database_url).open() as application:
+    if name not in {**MAINTENANCE, **further}:
+        raise UnknownJobError(f"there is no task '{name}'; there are {', '.join((*MAINTENANCE, *further))}")
+    with job_application(database_url, further=further).open() as application:
         try:
             return application.configure_task(name, queueing_lock=name, lock=name).defer(timestamp=now_ms() // 1000)
         except AlreadyEnqueued:
@@ -183,9 +191,16 @@ def start_job(database_url: str, name: str) -> int:
 class JobWorker:
     """One thread that takes jobs from the queue, one at a time; started and drained with ingestion."""
 
-    def __init__(self, database_url: str, connections: Pool, keep_days: int | None = None) -> None:
+    def __init__(
+        self,
+        database_url: str,
+        connections: Pool,
+        keep_days: int | None = None,
+        further: Mapping[str, Task] = _NO_TASKS,
+    ) -> None:
         self._database_url = database_url
         self._keep_days = keep_days
+        self._further = further
         self._connections = connections
         self._stopping = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -221,7 +236,7 @@ class JobWorker:
                 self._stopping.wait(_RETRY_SECONDS)
 
     def _application(self) -> procrastinate.App:
-        return job_application(self._database_url, self._connections, self._keep_days)
+        return job_application(self._database_url, self._connections, self._keep_days, self._further)
 
     async def _work(self) -> None:
         with self._lock:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from types import TracebackType
 from typing import Self
@@ -13,7 +13,7 @@ from typing import Self
 from ingest.address import address_from_url
 from ingest.consumer import Consumer
 from ingest.holes import HoleWatch
-from ingest.jobs import JobWorker
+from ingest.jobs import JobWorker, Task
 from ingest.meter import IngestMeter
 from ingest.programme import hold_programme
 from ingest.retention import check_keep_days
@@ -57,6 +57,7 @@ class IngestService:
     :param share: the group of workers among which an MQTT 5 broker shares the records out; on NATS all workers share.
     :param programme: the one whose evidence the database holds, from the first start with it on.
     :param keep_days: remove records that are older, every night, as `ingest.retention` says; None: keep all.
+    :param further_tasks: run in the background as those of `ingest.jobs`.
     :param tls_context: makes what connections to the broker need to know of certificates, instead of the system's.
     :raises store.errors.DatabaseUnreachableError: on `start`, when the database stays away.
     :raises ingest.errors.ProgrammeError: on `start`, when the database is another programme's.
@@ -76,7 +77,9 @@ class IngestService:
         tls_context: Callable[[], ssl.SSLContext] | None = None,
         settle_ms: int = SETTLE_MS,
         keep_days: int | None = None,
+        further_tasks: Mapping[str, Task] | None = None,
     ) -> None:
+        self._further_tasks = further_tasks or {}
         if keep_days is not None:
             check_keep_days(keep_days)
         self._keep_days = keep_days
@@ -109,7 +112,7 @@ class IngestService:
             computed=self.meter.day_computed,
         )
         self._holes = HoleWatch(self._connections)
-        self._jobs = JobWorker(self._database_url, self._connections, self._keep_days)
+        self._jobs = JobWorker(self._database_url, self._connections, self._keep_days, self._further_tasks)
         self._consumer.start()
         self._worker.start()
         self._holes.start()

@@ -110,7 +110,6 @@ def _dossier(options: argparse.Namespace) -> int:
     from dashboards.exports import json_bytes
     from dashboards.language import catalogue
     from dashboards.project_page import CHECKS
-    from dashboards.sentences import verdict_sentence
     from store.database import connect
     from store.migrations import check_migrated
 
@@ -124,8 +123,8 @@ def _dossier(options: argparse.Namespace) -> int:
         if options.json is not None:
             _write(options.json, json_bytes(content))
         text = catalogue("en")
-        for kpi in content["evaluation"]["kpis"]:
-            print(f"{kpi['id']}: {verdict_sentence(kpi, text, proven=dossier.proven)}")
+        for kpi in content["explanation"]["kpis"]:
+            print(f"{kpi['id']}: {kpi['sentence']['en']}")
         for check in CHECKS:
             print(f"{text(f'proof.{check}')}: {text('check.' + content['proof'][check])}{_why_not(content, check)}")
         for fault in content["proof"]["faults"]:

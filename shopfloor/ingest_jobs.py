@@ -53,6 +53,7 @@ def _jobs(options: argparse.Namespace) -> int:
 
 def _start(options: argparse.Namespace) -> int:
     from ingest.jobs import start_job
+    from shopfloor.nightly import further_tasks
     from store.database import connect
     from store.job_queue import prepare_job_queue
     from store.migrations import check_migrated
@@ -62,7 +63,7 @@ def _start(options: argparse.Namespace) -> int:
             check_migrated(conn)
             conn.commit()
             prepare_job_queue(conn)
-        number = start_job(url, options.run)
+        number = start_job(url, options.run, further_tasks())
     said = f"job {number} waits for an ingestion that is free" if number else "a job of this task waits already"
     print(json.dumps({"task": options.run, "job": number or None}) if options.json else said)
     return 0

@@ -51,6 +51,7 @@ __all__ = [
     "NodeFrame",
     "Payload",
     "Record",
+    "inflate",
     "open_record",
     "peek_key_id",
     "record_hash",
@@ -178,7 +179,7 @@ def open_record(data: bytes, key: VerifyingKey | None) -> Record:
     message = cose.parse(data)
     if key is not None:
         message.verify(key)
-    payload = _payload_from_cbor(cbor.decode(_inflate(message.payload)))
+    payload = _payload_from_cbor(cbor.decode(inflate(message.payload)))
     if payload.gateway != message.issuer:
         raise RecordError("issuer-mismatch", f"signed by {message.issuer}, but speaking for {payload.gateway}")
     if payload.kind.subject != message.subject:
@@ -192,7 +193,9 @@ def peek_key_id(data: bytes) -> tuple[str, bytes]:
     return message.issuer, message.key_id
 
 
-def _inflate(compressed: bytes) -> bytes:
+def inflate(compressed: bytes) -> bytes:
+    """Return what the payload of a record holds; raise `RecordError` (``not-zlib``, ``inflated-too-large``,
+    ``trailing-bytes``)."""
     stream = zlib.decompressobj()
     try:
         inflated = stream.decompress(compressed, MAXIMUM_INFLATED_BYTES + 1)

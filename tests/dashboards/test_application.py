@@ -23,7 +23,7 @@ from store.database import connect
 from store.projects import put_project
 
 PROJECT = "/projects/PL-TEST-001"
-PAGES = ["/", PROJECT, "/live"]
+PAGES = ["/", PROJECT, f"{PROJECT}/explanation", f"{PROJECT}/kpis/saving/explanation", "/live", "/incidents"]
 NARROW_SPACE = "\u202f"
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from evidence.finding import Check
 from evidence.intervals import QUARTER_HOUR_MS, SeriesIntervals, StateDurations, build_intervals
-from evidence.proof import BLOCK_RECORDS, GatewayRecords, Proof, prove
+from evidence.proof import GatewayRecords, Proof, prove
+from evidence.record_block import BLOCK_RECORDS
 from wire.chain import ChainWriter
 from wire.descriptor import Descriptor, Device, Series
 from wire.event import Gap
@@ -19,8 +20,8 @@ from wire.words import WordOrder, WordType
 
 START_MS = 1_751_299_200_000
 HOUR_MS = 3_600_000
-RECORDS = 1300
-END_MS = START_MS + 325 * HOUR_MS
+RECORDS = 2100
+END_MS = START_MS + RECORDS * QUARTER_HOUR_MS
 ENERGY, POWER, STATE = "gw-01/meter-1/energy", "gw-01/meter-1/power", "gw-01/meter-1/state"
 
 

@@ -141,8 +141,9 @@ def test_the_job_of_a_dead_worker_is_given_to_another(
     assert [status for status, _ in _status(connections, "partitions-ahead")] == ["succeeded"]
 
 
+@pytest.mark.parametrize("asked_by", ["a worker", "the scheduler of the database server"])
 def test_old_records_are_removed_by_a_job_where_the_days_are_given(
-    database_url: str, connections: Pool, gateway: Any
+    database_url: str, connections: Pool, gateway: Any, asked_by: str
 ) -> None:
     with transaction(connections) as conn:
         add_gateway(conn, gateway.id, gateway.key.public.raw)
@@ -154,9 +155,13 @@ def test_old_records_are_removed_by_a_job_where_the_days_are_given(
     compute = IntervalWorker(connections)
     while compute.compute_next():
         pass
-    with job_application(database_url).open() as application:
-        application.configure_task("retention").defer(timestamp=0, keep_days=30)
-    worker = JobWorker(database_url, connections, keep_days=30)
+    if asked_by == "a worker":
+        with job_application(database_url).open() as application:
+            application.configure_task("retention").defer(timestamp=0, keep_days=30)
+    else:
+        with transaction(connections) as conn:
+            conn.execute("CALL queue_retention(1000, '{\"keep_days\": 30}')")
+    worker = JobWorker(database_url, connections, keep_days=30 if asked_by == "a worker" else None)
     worker.start()
     _wait_for(lambda: _status(connections, "retention") == [("succeeded", 1)], "the job to be done")
     worker.stop()
@@ -229,6 +234,19 @@ def test_the_command_lists_jobs_and_starts_one(
         assert job_counts(conn) == {("partitions-ahead", "failed"): 1}
     assert main(["ingest", "jobs", "--database", database_url]) == 1
     assert "partitions-ahead: 1 failed" in capsys.readouterr().out
+
+
+def test_further_tasks_run_beside_those_of_ingestion(database_url: str, connections: Pool) -> None:
+    ran: list[int] = []
+    further = {"count-sheep": ("1 2 * * *", lambda _pool, at_ms: ran.append(at_ms))}
+    with pytest.raises(UnknownJobError):
+        start_job(database_url, "count-sheep")
+    assert start_job(database_url, "count-sheep", further) > 0
+    worker = JobWorker(database_url, connections, further=further)
+    worker.start()
+    _wait_for(lambda: _status(connections, "count-sheep") == [("succeeded", 1)], "the job to be done")
+    worker.stop()
+    assert len(ran) == 1
 
 
 def test_a_task_that_does_not_exist_is_a_mistake(database_url: str, connections: Pool) -> None:

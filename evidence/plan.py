@@ -14,7 +14,7 @@ from datetime import date, time
 from decimal import Decimal
 from pathlib import PurePath
 from typing import Annotated, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
@@ -23,6 +23,7 @@ from evidence.events.measurement_changes import MeasurementChange, change_proble
 from evidence.events.recorded import NonRoutineEvent, event_problems
 from evidence.kpi import Problem
 from evidence.kpis import KpiEntry
+from evidence.local_days import QuarterHour, ZoneName
 from evidence.programme import PROGRAMME_NAME
 from evidence.programmes import programme, programme_names
 from evidence.quantities import QUANTITIES, Aggregation, Quantity
@@ -161,32 +162,16 @@ class Plan(DocumentModel):
     assets: tuple[Annotated[str, Field(pattern=GATEWAY_ID)], ...] = ()
     enterprise: str = Field(min_length=1)
     boundary: str = Field(min_length=1)
-    timezone: str = "Asia/Shanghai"
+    timezone: ZoneName = "Asia/Shanghai"
     baseline: Period
     blackout: Period | None = None
     reporting: Period
-    day_start: time = time(0)
+    day_start: QuarterHour = time(0)
     series: dict[Annotated[str, Field(pattern=SERIES_NAME)], SeriesPlan] = Field(min_length=1)
     kpis: tuple[KpiEntry, ...] = Field(min_length=1)
     non_routine_events: tuple[NonRoutineEvent, ...] = ()
     measurement_changes: tuple[MeasurementChange, ...] = ()
     _hash: str = PrivateAttr(default="")
-
-    @field_validator("timezone")
-    @classmethod
-    def _zone_exists(cls, name: str) -> str:
-        try:
-            ZoneInfo(name)
-        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-            raise ValueError("no such time zone; use a name of the IANA database such as Asia/Shanghai") from error
-        return name
-
-    @field_validator("day_start", mode="before")
-    @classmethod
-    def _clock_time(cls, value: object) -> object:
-        if isinstance(value, str) and re.fullmatch(r"([01]\d|2[0-3]):(00|15|30|45)", value):
-            return time.fromisoformat(value)
-        raise ValueError("is no quarter of an hour; write it with quotes: '08:00'")
 
     @field_validator("programme")
     @classmethod

@@ -20,6 +20,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from ingest.certificate_authority import CertificateAuthority
 from ingest.enrolment_http import EnrolmentDesk, enrolment_router
 from ingest.errors import HttpServerError
+from ingest.handshake import log_refusals
 
 CONNECTION_SECONDS = 20.0
 """How long a connection may last, whatever it does: a client that sends a byte a second holds nothing up."""
@@ -127,21 +128,8 @@ class _Connection(H11Protocol):
         self.transport.abort()
 
 
-class _LoggedHandshake(ssl.SSLObject):
-    """A handshake whose failure is logged: asyncio says nothing about it."""
-
-    def do_handshake(self) -> None:
-        try:
-            super().do_handshake()
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            raise
-        except ssl.SSLError as error:
-            _log.warning("refused a connection that is not TLS, or shows a foreign certificate: %s", error.reason)
-            raise
-
-
 def _context(authority: CertificateAuthority) -> ssl.SSLContext:
     context: Any = authority.server_context(ask_client=True)
     context.verify_flags |= _NO_CHECK_TIME
-    context.sslobject_class = _LoggedHandshake
+    log_refusals(context, _log)
     return context  # type: ignore[no-any-return]

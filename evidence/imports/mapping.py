@@ -12,12 +12,13 @@ from datetime import time as clock_time
 from enum import StrEnum
 from pathlib import PurePath
 from typing import Annotated, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from pydantic import Field, PrivateAttr, field_validator
 
 from evidence.errors import MappingError
 from evidence.imports.units import UnitError, conversion
+from evidence.local_days import QuarterHour, ZoneName
 from evidence.quantities import QUANTITIES, SECONDS_PER_UNIT, Aggregation, Quantity
 from wire.document import DocumentModel, Location, problem, read_document, suggestion, validate_document
 
@@ -135,34 +136,16 @@ class Mapping(DocumentModel):
     name: str = Field(pattern=NAME)
     sheet: str | None = None
     header: HeaderRows | None = None
-    timezone: str = "Asia/Shanghai"
+    timezone: ZoneName = "Asia/Shanghai"
     year: Annotated[int, Field(ge=1990, le=2100)] | None = None
     decimal: Literal[".", ","] = "."
-    day_start: clock_time = clock_time(0)
+    day_start: QuarterHour = clock_time(0)
     time: TimeMapping
     shifts: dict[str, str] = Field(default_factory=dict)
     missing_shift: Literal["missing", "zero"] = "missing"
     bad_rows: Literal["stop", "leave_out"] = "stop"
     series: dict[Annotated[str, Field(pattern=SERIES_NAME)], SeriesMapping] = Field(min_length=1)
     _hash: str = PrivateAttr(default="")
-
-    @field_validator("timezone")
-    @classmethod
-    def _zone_exists(cls, name: str) -> str:
-        try:
-            ZoneInfo(name)
-        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-            raise ValueError("no such time zone; use a name of the IANA database such as Asia/Shanghai") from error
-        return name
-
-    @field_validator("day_start", mode="before")
-    @classmethod
-    def _clock_time(cls, value: object) -> object:
-        if isinstance(value, clock_time):
-            return value
-        if isinstance(value, str) and re.fullmatch(r"([01]\d|2[0-3]):(00|15|30|45)", value):
-            return clock_time.fromisoformat(value)
-        raise ValueError("is no quarter of an hour; write it with quotes: '08:00'")
 
     @field_validator("shifts")
     @classmethod

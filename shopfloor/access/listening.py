@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 
+from ingest.handshake import log_refusals
 from shopfloor.access.doorkeeper import Doorkeeper
 from shopfloor.access.gate import Guard, LockedGate, OpenGate
 from shopfloor.access.users import UserFile
@@ -21,19 +22,6 @@ from wire.errors import fault_text
 
 _CONNECTIONS = 4
 _log = logging.getLogger(__name__)
-
-
-class _LoggedHandshake(ssl.SSLObject):
-    """Says when a handshake fails: nobody else does, the server sees a connection that ended before it began."""
-
-    def do_handshake(self) -> None:
-        try:
-            super().do_handshake()
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            raise
-        except ssl.SSLError as error:
-            _log.warning("refused a connection that is not TLS, or not as it is spoken here: %s", error.reason)
-            raise
 
 
 @dataclass(frozen=True)
@@ -98,7 +86,7 @@ def _server_context(certificate: Path, key: Path) -> ssl.SSLContext:
         raise AccessError(f"{key}: other users of this machine may read this key; run: chmod 600 {key}")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.sslobject_class = _LoggedHandshake
+    log_refusals(context, _log)
     try:
         context.load_cert_chain(certificate, key, password="")
     except (ssl.SSLError, ValueError) as error:

@@ -29,22 +29,8 @@ REPOSITORY = Path(__file__).parents[2]
 BASE_IMAGE = "docker.io/library/python:3.11-slim"
 IMAGES = {"shopfloor-agent": "Containerfile", "shopfloor-server": "server.Containerfile"}
 AGENT_USER, SERVER_USER = 10001, 10002
+GATEWAY = Path(__file__).with_name("gateway.yaml.format")
 PROGRAMS = {"podman": "podman", "runc": "runc", "iptables": "iptables", "netavark": "netavark", "ip": "iproute2"}
-GATEWAY = """\
-gateway: gw-01
-key_file: /data/gateway.key
-data_directory: /data
-flush: 1s
-spool_bytes: 64MiB
-connections:
-  - id: cabinet
-    protocol: modbus-tcp
-    host: 127.0.0.1
-    port: {port}
-    timeout: 1s
-    devices:
-      - {{id: meter-1, model: acrel-adl400, interval: 1s, ct_ratio: 60, pt_ratio: 1}}
-"""
 
 
 def wait_for(condition: Callable[[], Any], what: Callable[[], str], seconds: float = 90) -> Any:
@@ -268,7 +254,7 @@ def agent(engine: Engine, site: Site, meter_port: int, tmp_path_factory: pytest.
     folder = tmp_path_factory.mktemp("gateway") / "config"
     folder.mkdir()
     config = folder / "gateway.yaml"
-    config.write_text(GATEWAY.format(port=meter_port))
+    config.write_text(GATEWAY.read_text().format(key_file="/data/gateway.key", data_directory="/data", port=meter_port))
     for path in (folder, config):
         os.chown(path, AGENT_USER, AGENT_USER)
     mounts = ("--network=host", f"--volume={folder}:/config:ro", "--volume=shopfloor:/data")

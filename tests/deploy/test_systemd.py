@@ -31,23 +31,9 @@ SERVICE = "shopfloor-agent"
 CONFIG = "/etc/shopfloor/gateway.yaml"
 SHOPFLOOR = "/opt/shopfloor/bin/shopfloor"
 AS_SERVICE = ("runuser", "-u", "shopfloor", "--", SHOPFLOOR)
+GATEWAY = Path(__file__).with_name("gateway.yaml.format")
 WATCHDOG_S = 6
 """In place of the unit's minute, which a test need not wait for; the agent says twice in it that it lives."""
-GATEWAY = """\
-gateway: gw-01
-key_file: /var/lib/shopfloor/gateway.key
-data_directory: /var/lib/shopfloor/data
-flush: 1s
-spool_bytes: 64MiB
-connections:
-  - id: cabinet
-    protocol: modbus-tcp
-    host: 127.0.0.1
-    port: {port}
-    timeout: 1s
-    devices:
-      - {{id: meter-1, model: acrel-adl400, interval: 1s, ct_ratio: 60, pt_ratio: 1}}
-"""
 PROBE = """\
 import ctypes, json, mmap, os, socket, subprocess, sys
 
@@ -163,7 +149,12 @@ class Gateway:
 
     def install(self) -> None:
         """Do what the manual says, in /root, until the service runs."""
-        (self.machine.path("/root") / "gateway.yaml").write_text(GATEWAY.format(port=self.meter_port))
+        state = "/var/lib/shopfloor"
+        (self.machine.path("/root") / "gateway.yaml").write_text(
+            GATEWAY.read_text().format(
+                key_file=f"{state}/gateway.key", data_directory=f"{state}/data", port=self.meter_port
+            )
+        )
         drop_in = self.machine.path(f"/etc/systemd/system/{SERVICE}.service.d")
         drop_in.mkdir(parents=True)
         (drop_in / "watchdog.conf").write_text(f"[Service]\nWatchdogSec={WATCHDOG_S}s\n")

@@ -298,7 +298,7 @@ def test_clear_text_is_not_understood_and_what_was_refused_is_logged(served: str
         except ConnectionResetError:
             answer = b""
     assert not answer.startswith(b"HTTP")
-    assert "refused a connection that is not TLS, or not as it is spoken here: HTTP_REQUEST" in server_log.read_text()
+    assert "shows a foreign certificate: HTTP_REQUEST" in server_log.read_text()
 
 
 def test_old_versions_of_tls_are_refused_and_logged(served: str, server_log: Path) -> None:
@@ -310,4 +310,4 @@ def test_old_versions_of_tls_are_refused_and_logged(served: str, server_log: Pat
     port = int(served.rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port), timeout=20) as plain, pytest.raises(ssl.SSLError):
         old.wrap_socket(plain)
-    assert "not as it is spoken here: UNSUPPORTED_PROTOCOL" in server_log.read_text()
+    assert "shows a foreign certificate: UNSUPPORTED_PROTOCOL" in server_log.read_text()

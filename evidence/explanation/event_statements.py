@@ -38,11 +38,14 @@ def recorded_statements(plan: Plan, evaluation: Evaluation) -> Iterator[Wording]
         yield say("events.none_recorded")
 
 
-def candidate_statements(subject: Subject) -> Iterator[Wording]:
-    """Yield the days that stand apart and that no record explains: what to ask about on site."""
-    for search in subject.evaluation.events.searches:
-        for candidate in search.candidates if search.kpi == subject.result.id else ():
-            if not candidate.recorded:
+def candidate_statements(evaluation: Evaluation, kpi: str | None = None) -> Iterator[Wording]:
+    """Yield the days that stand apart for ``kpi`` (or any) and that no record explains: what to ask about on site."""
+    told: set[tuple[date, date]] = set()
+    for search in evaluation.events.searches:
+        for candidate in search.candidates if kpi in (None, search.kpi) else ():
+            days = (candidate.first, candidate.end)
+            if not candidate.recorded and days not in told:
+                told.add(days)
                 yield say("on_site.candidate", first=str(candidate.first), last=_last(candidate.end))
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
 from evidence.explanation.document import Explanation, KpiExplanation, Standing
-from evidence.explanation.event_statements import recorded_statements
+from evidence.explanation.event_statements import candidate_statements, recorded_statements
 from evidence.explanation.paragraph import kpi_paragraph
 from evidence.explanation.phrases import Fact, listed, say, together
 from evidence.explanation.sections import (
@@ -115,7 +116,7 @@ def _page(
     yield "results", (say("project.figure", id=kpi.id, sentence=kpi.sentence) for kpi in kpis)
     yield "boundary", boundary(plan)
     yield "proof", iter([_proof(proven)])
-    yield "events", recorded_statements(plan, evaluation)
+    yield "events", chain(recorded_statements(plan, evaluation), candidate_statements(evaluation))
     yield "screens", screens(evaluation)
     yield "limits", iter([say("limits.general", last=first_and_last(plan.reporting)[1])])
     yield "on_site", sites(plan, evaluation, proven)

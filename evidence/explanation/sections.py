@@ -295,7 +295,7 @@ def _limits(subject: Subject) -> Statements:
 
 def _on_site(subject: Subject) -> Statements:
     yield from _days_to_ask_about(subject)
-    yield from candidate_statements(subject)
+    yield from candidate_statements(subject.evaluation, subject.result.id)
     excluded = _excluded(subject.result.model.days.baseline, subject.result.model.days.reporting)
     if excluded:
         yield say("on_site.excluded", days=listed(map(str, excluded[:DAYS_NAMED])))

@@ -170,6 +170,20 @@ def test_the_project_counts_its_figures(every_kpi: Plan, everything: Evaluation)
     assert sum(counted.values()) == len(every_kpi.kpis)
 
 
+def test_the_project_names_days_that_nothing_on_record_explains(
+    retrofit: Plan, daily_table: Any, factory_days: Any
+) -> None:
+    values = factory_days(4, -0.2)
+    values["energy"][30:50] += 400
+    evaluation = evaluate(retrofit, daily_table(retrofit, values))
+    found = {(one.first, one.end) for search in evaluation.events.searches for one in search.candidates}
+    page = {section.name: section for section in explain(retrofit, evaluation, proven=True).page}
+    nobody, *asked = [one.en for one in page["events"].statements]
+    assert nobody == "Nobody has recorded a non-routine event."
+    assert "2025-07-31 to 2025-08-19: ask what was different on these days; nothing is recorded." in asked
+    assert len(asked) == len(found)
+
+
 # --- every reason that the engine can give ---
 
 NAMES = st.sampled_from(["output", "outdoor_temperature", "kWh", "piece"])

@@ -82,7 +82,7 @@ class Relay:
 
     async def _send_late(self, writer: asyncio.StreamWriter, answer: bytes) -> None:
         """The answer comes when nobody waits for it any more: on a bus, while another unit is being asked."""
-        await asyncio.sleep(1.3 * TIMEOUT_MS / 1000)
+        await asyncio.sleep(1.7 * TIMEOUT_MS / 1000)
         if not writer.is_closing():
             writer.write(answer)
 

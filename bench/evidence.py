@@ -24,7 +24,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from bench.factory_year import DAY_MS, RECORDS_A_DAY, SERIES, FactoryYear
+from bench.factory_year import DAY_MS, READ_MS, SERIES, FactoryYear
 from demo.factory import FIRST_DAY, START_MS
 from ingest.worker import IntervalWorker
 from store.database import Connection, Pool, connect, pool, transaction
@@ -109,7 +109,7 @@ def measure() -> dict[str, float]:
         "rss_mb": cold["rss_mb"],
         "refresh_500_s": projects * scale * refreshed["cpu_s"] / CORES,
         "refresh_500_clock_s": projects * scale * refreshed["clock_s"],
-        "samples": cold["records"] * SERIES * YEAR_DAYS * DAY_MS / (DAYS * RECORDS_A_DAY * YEAR_DAYS * 10_000),
+        "samples": DAYS * DAY_MS / READ_MS * SERIES,
         "scale": scale,
         "refresh_scale": projects,
     }

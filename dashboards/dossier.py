@@ -378,7 +378,7 @@ def _table(plan: Plan, intervals: Mapping[str, SeriesIntervals]) -> IntervalTabl
     """The plan's series over its whole span; an interval that is missing or not complete is NaN."""
     from_ms, to_ms = _span(plan)
     times = range(from_ms, to_ms, QUARTER_HOUR_MS)
-    values: dict[str, list[float | None]] = {}
+    values: dict[str, FloatArray] = {}
     for series in plan.series.values():
         for source, name in zip(series.sources, series.columns, strict=True):
             kept = intervals[source]
@@ -387,7 +387,7 @@ def _table(plan: Plan, intervals: Mapping[str, SeriesIntervals]) -> IntervalTabl
             usable = (misplaced == 0) & (rows >= 0) & (rows < len(times)) & np.isfinite(known)
             column = np.full(len(times), np.nan)
             column[rows[usable]] = known[usable]
-            values[name] = column.tolist()
+            values[name] = column
     return table_from_sources(plan, times, QUARTER_HOUR_MS, values)
 
 

@@ -9,9 +9,12 @@ from collections.abc import Callable, Collection, Generator, Iterable, Iterator,
 from contextlib import closing
 from dataclasses import dataclass
 
+import numpy as np
+
 from evidence.intervals import MARGIN_MS
 from evidence.proof import GatewayRecords
-from evidence.signed_facts import SignedFacts, TellingRecords, gateway_facts
+from evidence.signed_facts import Arrivals, SignedFacts, TellingRecords, gateway_facts
+from store.arrivals import Arrival, first_arrivals
 from store.database import Connection
 from store.gateways import successors
 from store.records import (
@@ -26,7 +29,7 @@ from store.records import (
     records_before,
     records_beyond,
     sequence_range,
-    telling_records,
+    statement_records,
 )
 from wire.errors import RecordError
 from wire.keys import VerifyingKey
@@ -45,6 +48,7 @@ class RecordRun:
         self.first_seq = first_seq
         self.last_seq = last_seq
         self._telling: TellingRecords | None = None
+        self._arrivals: Arrivals | None = None
 
     def __iter__(self) -> Iterator[tuple[int, bytes]]:
         telling = self._telling
@@ -59,16 +63,24 @@ class RecordRun:
                 yield seq, data
 
     def skim(self) -> None:
-        """Read only what :meth:`facts` are made of, as the columns beside the records say where it stands."""
+        """Read only what :meth:`facts` are made of, as the columns beside the records say where it stands, and when
+        records were closed and received."""
         self._telling = TellingRecords()
-        with closing(telling_records(self._connection, self._gateway, self.first_seq, self.last_seq)) as rows:
-            for _, data, received_ms in rows:
-                self._telling.see(data, received_ms)
+        statements = statement_records(self._connection, self._gateway, self.first_seq, self.last_seq)
+        for one in statements:
+            self._telling.see(one.data, one.received_ms)
+        known = [Arrival(one.seq, one.time_ms, one.received_ms) for one in statements]
+        arrived = first_arrivals(self._connection, self._gateway, self.first_seq, self.last_seq, known)
+        self._arrivals = Arrivals(
+            self._gateway,
+            closed_ms=np.array([one.closed_ms for one in arrived], dtype=np.int64),
+            received_ms=np.array([one.received_ms for one in arrived], dtype=np.int64),
+        )
 
     def facts(self, earlier: Iterable[bytes], devices: Iterable[str]) -> SignedFacts:
         """What the records say beside their values, once they have been read; see `gateway_facts`."""
         records = [] if self._telling is None else self._telling.records
-        return gateway_facts(self._gateway, records, earlier, devices, self._before)
+        return gateway_facts(self._gateway, records, earlier, devices, self._before, arrivals=self._arrivals)
 
     def _read(self) -> Iterator[tuple[int, bytes, int]]:
         with closing(record_bytes(self._connection, self._gateway, self.first_seq, self.last_seq)) as rows:

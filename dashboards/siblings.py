@@ -4,6 +4,7 @@ screens look at it."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 
@@ -41,13 +42,17 @@ def sibling_channels(connection: Connection, plan: Plan, table: IntervalTable, s
     if not wanted or not table.time_ms.size:
         return []
     from_ms, to_ms = int(table.time_ms[0]), int(table.time_ms[-1]) + table.step_ms
-    stored = read_interval_values(connection, sorted(wanted), from_ms, to_ms)
+    quantities = {name: QUANTITIES[wanted[name].quantity] for name in sorted(wanted)}
+    columns: dict[str, Literal["mean", "increase"]] = {
+        name: "increase" if quantity.aggregation is Aggregation.INCREMENT else "mean"
+        for name, quantity in quantities.items()
+    }
+    stored = read_interval_values(connection, columns, from_ms, to_ms, COMPLETE_COVERAGE)
     return [
         Channel(
             name=name,
-            quantity=QUANTITIES[wanted[name].quantity],
-            values=_on_grid(table, values, QUANTITIES[wanted[name].quantity].aggregation)
-            * BASE_UNITS.get(wanted[name].unit, 1.0),
+            quantity=quantities[name],
+            values=_on_grid(table, values) * BASE_UNITS.get(wanted[name].unit, 1.0),
             meter=name.rsplit("/", 1)[0],
             source=name,
         )
@@ -55,13 +60,11 @@ def sibling_channels(connection: Connection, plan: Plan, table: IntervalTable, s
     ]
 
 
-def _on_grid(table: IntervalTable, values: IntervalValues, aggregation: Aggregation) -> FloatArray:
-    known = values.increase if aggregation is Aggregation.INCREMENT else values.mean
-    times = values.time_ms
-    row = np.minimum(np.searchsorted(table.time_ms, times), table.time_ms.size - 1)
-    usable = (table.time_ms[row] == times) & (values.coverage >= COMPLETE_COVERAGE)
+def _on_grid(table: IntervalTable, known: IntervalValues) -> FloatArray:
+    row = np.minimum(np.searchsorted(table.time_ms, known.time_ms), table.time_ms.size - 1)
+    usable = table.time_ms[row] == known.time_ms
     column = np.full(table.time_ms.size, np.nan)
-    column[row[usable]] = known[usable]
+    column[row[usable]] = known.values[usable]
     return column
 
 

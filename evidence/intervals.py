@@ -132,7 +132,8 @@ class SeriesIntervals:
     @classmethod
     def from_lists(cls, lists: IntervalLists) -> SeriesIntervals:
         """Intervals as a database keeps them: None where nothing exists, states as maps with text keys."""
-        known = [(i, states) for i, states in enumerate(lists.states) if states is not None]
+        some = lists.states.count(None) < len(lists.states)
+        known = [(i, states) for i, states in enumerate(lists.states) if states is not None] if some else []
         durations = sorted((i, _whole(state), _whole(ms)) for i, states in known for state, ms in states.items())
         rows = np.array(durations, dtype=np.int64).reshape(-1, 3)
         return cls(

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Literal
 from zoneinfo import ZoneInfo
 
@@ -152,25 +153,34 @@ class Subject:
         """How many intervals a day of 24 h has."""
         return max(DAY_MS // self.step_ms, 1)
 
-    @property
+    @cached_property
     def days(self) -> IntArray:
         """Number of the local day of each row, counted from an arbitrary one, as the local clock at its start says."""
-        offsets = _offsets_ms(self.time_ms, self.zone)
-        return np.asarray((self.time_ms + offsets) // DAY_MS, dtype=np.int64)
+        return np.asarray(self._local_ms // DAY_MS, dtype=np.int64)
 
-    @property
+    @cached_property
     def rows_of_day(self) -> IntArray:
         """Place of each row in its local day, counted in steps from midnight by the local clock."""
-        local_ms = self.time_ms + _offsets_ms(self.time_ms, self.zone)
-        return np.asarray((local_ms % DAY_MS) // self.step_ms, dtype=np.int64)
+        return np.asarray((self._local_ms % DAY_MS) // self.step_ms, dtype=np.int64)
+
+    @cached_property
+    def _local_ms(self) -> IntArray:
+        return self.time_ms + _offsets_ms(self.time_ms, self.zone)
 
 
 def _offsets_ms(time_ms: IntArray, zone: ZoneInfo) -> IntArray:
-    """Distance of local time from UTC at each moment: looked up once an hour of the table."""
-    hours, position = np.unique(time_ms // 3_600_000, return_inverse=True)
-    moments = (datetime.fromtimestamp(int(hour) * 3600, zone) for hour in hours.tolist())
+    """Distance of local time from UTC at each moment: looked up once a day, and for each moment where clocks change."""
+    days, day = np.unique(time_ms // DAY_MS, return_inverse=True)
+    at_begin, at_end = (_looked_up(one * DAY_MS, zone) for one in (days, days + 1))
+    found, changing = at_begin[day], (at_begin != at_end)[day]
+    found[changing] = _looked_up(time_ms[changing], zone)
+    return found
+
+
+def _looked_up(time_ms: IntArray, zone: ZoneInfo) -> IntArray:
+    moments = (datetime.fromtimestamp(one // 1000, zone) for one in time_ms.tolist())
     offsets = [round((moment.utcoffset() or moment - moment).total_seconds() * 1000) for moment in moments]
-    return np.asarray(offsets, dtype=np.int64)[position] if offsets else np.zeros(0, dtype=np.int64)
+    return np.asarray(offsets, dtype=np.int64)
 
 
 def subject_of(

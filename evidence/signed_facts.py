@@ -98,14 +98,17 @@ def gateway_facts(
     earlier: Iterable[bytes],
     devices: Iterable[str],
     before: Callable[[int], Iterable[bytes]],
+    *,
+    arrivals: Arrivals | None = None,
 ) -> SignedFacts:
     """The facts of one gateway: of ``records`` in order of seq, after the ``earlier`` records with descriptors that are
     still in force. ``devices`` are those whose settings matter (``gateway/device``). Of records with samples one for
     each hour of receipt is enough (`TellingRecords`); ``before`` reads all records of the run that stand before a seq,
-    the newest first. Records that cannot be read are passed over: the proof names them."""
+    the newest first. With ``arrivals`` known, no record with samples is needed. Records that cannot be read are passed
+    over: the proof names them."""
     told = [*_opened(earlier), *_opened(_without_frames(records))]
     return SignedFacts(
-        arrivals=(_arrivals(gateway, records),),
+        arrivals=(_arrivals(gateway, records) if arrivals is None else arrivals,),
         changes=tuple(_changes(gateway, told, frozenset(devices))),
         stored=tuple(_stored(told, before)),
         series=_series(gateway, told, frozenset(devices)),

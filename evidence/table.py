@@ -110,7 +110,10 @@ def local_date(time_ms: int, zone: ZoneInfo) -> date:
 
 
 def table_from_sources(
-    plan: Plan, time_ms: Sequence[int], step_ms: int, sources: Mapping[str, Sequence[float | None]]
+    plan: Plan,
+    time_ms: Sequence[int] | IntArray,
+    step_ms: int,
+    sources: Mapping[str, Sequence[float | None] | FloatArray],
 ) -> IntervalTable:
     """Make a table from interval values by full series id.
 
@@ -128,7 +131,7 @@ def table_from_sources(
         absent = [source for source in series.columns if source not in sources]
         problems += [f"series '{name}' needs {source}, of which there are no intervals" for source in absent]
         if series.sources and not absent:
-            stack = np.array([list(sources[source]) for source in series.columns], dtype=np.float64)
+            stack = np.array([sources[source] for source in series.columns], dtype=np.float64)
             increments = series.definition.aggregation is Aggregation.INCREMENT
             values[name] = stack.sum(axis=0) if increments else stack.mean(axis=0)
     if problems:

@@ -27,6 +27,7 @@ from ingest.retention import removed_gaps
 from ingest.transaction import latest_values, now_ms
 from ingest.trust import stored_trust
 from ingest.worker import IntervalWorker
+from store.arrivals import arrival_days, computed_arrivals, kept_arrivals
 from store.clocks import keep_clocks, read_clock, remove_clock
 from store.database import Connection, Pool, snapshot, transaction
 from store.dirty import dirty_days, mark_dirty, marks_left, newest_mark
@@ -81,8 +82,8 @@ class Difference:
     """One place where tables and records differ, or where a record does not hold.
 
     ``kind``: a fault of `wire.chain.ChainFault`, or ``record-columns``, ``chain-head``, ``record-span``, ``clock``,
-    ``gateway-key``, ``latest``, ``series``, ``interval``, ``intervals-fail``, ``unknown-gateway``, ``stray-intervals``.
-    ``day`` is a UTC date. ``repaired`` tells whether a rebuild has set it right.
+    ``gateway-key``, ``latest``, ``series``, ``interval``, ``intervals-fail``, ``arrivals``, ``unknown-gateway``,
+    ``stray-intervals``. ``day`` is a UTC date. ``repaired`` tells whether a rebuild has set it right.
     """
 
     kind: str
@@ -192,6 +193,8 @@ def check(
             for done, day_ms in enumerate(days):
                 told.days(done / len(days))
                 for difference in _interval_differences(conn, gateway, day_ms, scan.interpreters):
+                    report.add(difference)
+                for difference in _arrival_differences(conn, gateway, day_ms):
                     report.add(difference)
     return report
 
@@ -424,9 +427,11 @@ def _same_value(one: LatestValue, other: LatestValue) -> bool:
 
 
 def _days(conn: Connection, gateway: str, result: ScanResult, range_ms: Range | None) -> list[int]:
-    """The days whose intervals are to be looked at: those that records touch, and those that have any."""
+    """The days whose intervals are to be looked at: those that records touch, and those of which
+    anything is kept."""
     first, last = range_ms or _ALWAYS
     days = result.days.union(interval_days(conn, gateway, *(range_ms or (None, None))))
+    days.update(arrival_days(conn, gateway, first, last))
     runs = removed_runs(conn, gateway)
     return sorted(day for day in days if first <= day < last and not any(_touches(run, day) for run in runs))
 
@@ -462,6 +467,14 @@ def _interval_differences(
     for name, intervals in sorted(stored.items()):
         for fault in differences({name: intervals}, computed, (day_ms, end_ms, QUARTER_HOUR_MS), {}):
             yield Difference("interval", gateway, fault.en, day=day, series=name)
+
+
+def _arrival_differences(conn: Connection, gateway: str, day_ms: int) -> Iterator[Difference]:
+    """Compare when records came, as it is kept of a day. Nothing kept is no difference: the day was computed before."""
+    kept = kept_arrivals(conn, gateway, day_ms)
+    if kept is not None and kept != computed_arrivals(conn, gateway, day_ms):
+        day = _date(day_ms)
+        yield Difference("arrivals", gateway, f"{day}: when records came is kept otherwise than they say", day=day)
 
 
 def _compute(conn: Connection, gateway: str, day_ms: int, interpreters: Interpreters) -> IntervalSet:

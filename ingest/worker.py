@@ -20,6 +20,7 @@ from ingest.clock_window import DAY_MS, ClockWindow
 from ingest.history import Interpreters
 from ingest.readings import NewestReadings
 from ingest.transaction import latest_values, now_ms
+from store.arrivals import replace_arrivals
 from store.database import Connection, Pool, transaction
 from store.dirty import claim_dirty, finish_dirty
 from store.errors import DatabaseUnreachableError
@@ -155,6 +156,7 @@ class IntervalWorker:
         upsert_latest(conn, latest_values(newest.readings(), now_ms()))
         built = build_intervals(payloads, descriptors, day_ms, end_ms)
         replace_intervals(conn, gateway, day_ms, end_ms, list(interval_rows(built)))
+        replace_arrivals(conn, gateway, day_ms)
 
     def _leave(self, conn: Connection, gateway: str, day_ms: int) -> None:
         """Leave the intervals of a day as they are: without the records that were removed they would come out wrong."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -160,22 +160,21 @@ class IntervalArrays:
 
 @dataclass(frozen=True, slots=True)
 class IntervalValues:
-    """Of the intervals of one series in the order of time what they are worth; as in :class:`IntervalArrays`."""
+    """What a series did in those of its intervals that are known well enough: two arrays in the order of time."""
 
     time_ms: IntArray
-    mean: FloatArray
-    increase: FloatArray
-    coverage: FloatArray
+    values: FloatArray
 
 
 _FLOATS = ("first", "last", "minimum", "maximum", "sum", "mean", "increase", "coverage")
-_VALUES = ("mean", "increase", "coverage")
 _COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _FIELD_COUNT_BYTES, _LENGTH_BYTES = 2, 4
-_ARRAY_HEADER_BYTES = 20
-"""Dimensions, flags, element type, length and lower bound (array_send); then length and value of each element."""
-
-_SENT = {"time": ">i8", "count": ">i4", "has_states": "?"}
+_SENT = {
+    "time": ("string_agg(timestamptz_send(time), '')", ">i8"),
+    "count": ("string_agg(int4send(count), '')", ">i4"),
+    "has_states": ("bool_or(states IS NOT NULL)", "?"),
+}
+_EVERY = sql.SQL("true")
 
 
 def read_interval_arrays(
@@ -186,22 +185,27 @@ def read_interval_arrays(
 
 
 def read_interval_values(
-    conn: Connection, series: Sequence[str], from_ms: int, to_ms: int
+    conn: Connection,
+    series: Mapping[str, Literal["mean", "increase"]],
+    from_ms: int,
+    to_ms: int,
+    coverage: float,
 ) -> dict[str, IntervalValues]:
-    """What each series did in each interval that starts in [from_ms, to_ms), of those series that have any."""
+    """Mean or increase, as ``series`` says, of the intervals that start in [from_ms, to_ms) and are known at least to
+    the fraction ``coverage``, of those series that have any."""
+    enough = sql.SQL("coverage >= {}").format(coverage)
     found: dict[str, IntervalValues] = {}
-    for name in series:
-        columns = _columns(conn, _chosen(name, from_ms, to_ms), _VALUES)
+    for name, column in series.items():
+        columns = _columns(conn, _chosen(name, from_ms, to_ms, enough), [column])
         if columns["time"].size:
-            values = {column: columns[column].astype(np.float64) for column in _VALUES}
-            found[name] = IntervalValues(_times_ms(columns), **values)
+            found[name] = IntervalValues(_times_ms(columns), columns[column].astype(np.float64))
     return found
 
 
-def _chosen(name: str, from_ms: int, to_ms: int) -> sql.Composed:
+def _chosen(name: str, from_ms: int, to_ms: int, condition: sql.Composable = _EVERY) -> sql.Composed:
     return sql.SQL(
-        "FROM interval WHERE series = (SELECT id FROM series WHERE name = {}) AND time >= {} AND time < {}"
-    ).format(name, instant(from_ms), instant(to_ms))
+        "FROM interval WHERE series = (SELECT id FROM series WHERE name = {}) AND time >= {} AND time < {} AND {}"
+    ).format(name, instant(from_ms), instant(to_ms), condition)
 
 
 def _interval_arrays(conn: Connection, chosen: sql.Composed) -> IntervalArrays:
@@ -222,31 +226,37 @@ def _interval_arrays(conn: Connection, chosen: sql.Composed) -> IntervalArrays:
 
 
 def _columns(conn: Connection, chosen: sql.Composed, names: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
-    """``time`` and the columns of ``names`` in the order of time, through PostgreSQL's binary COPY.
+    """``time`` and the columns of ``names`` in the order of time, through PostgreSQL's binary COPY; ``has_states`` is
+    one for all rows.
 
-    All rows are sent as one, whose fields are arrays: a message a row would take most of the time. NULL would have no
-    value among them: NaN stands for it.
+    All rows are sent as one, whose fields are columns: a message a row would take most of the time. NaN stands for
+    NULL. The rows come as they are found, which is nearly always in their order already: to sort them in the database
+    would take as long as to read them.
     """
-    terms = {"count": sql.SQL("count"), "has_states": sql.SQL("states IS NOT NULL AS has_states")}
-    known = [terms.get(name) or sql.SQL("coalesce({0}, 'NaN') AS {0}").format(sql.Identifier(name)) for name in names]
     columns = ("time", *names)
-    query = sql.SQL("COPY (SELECT {} FROM (SELECT {} {} ORDER BY time) AS ordered) TO STDOUT (FORMAT binary)").format(
-        sql.SQL(", ").join(sql.SQL("array_agg({})").format(sql.Identifier(name)) for name in columns),
-        sql.SQL(", ").join([sql.SQL("time"), *known]),
-        chosen,
+    query = sql.SQL("COPY (SELECT {} {}) TO STDOUT (FORMAT binary)").format(
+        sql.SQL(", ").join(_sent(name) for name in columns), chosen
     )
     with conn.cursor() as cursor, cursor.copy(query) as copy:
-        octets = b"".join(bytes(part) for part in copy)
+        octets = memoryview(b"".join(copy))
     found = {}
     position = len(_COPY_HEADER) + _FIELD_COUNT_BYTES
     for name in columns:
         length = int.from_bytes(octets[position : position + _LENGTH_BYTES], "big", signed=True)
         begin = position + _LENGTH_BYTES
+        # Of no rows everything is NULL, whose length is -1.
         position = begin + max(length, 0)
-        element = np.dtype([("length", ">i4"), ("value", _SENT.get(name, ">f8"))])
-        # The array of no rows is NULL and has no header.
-        found[name] = np.frombuffer(octets[begin + _ARRAY_HEADER_BYTES : position], dtype=element)["value"]
+        found[name] = np.frombuffer(octets[begin:position], dtype=_SENT.get(name, ("", ">f8"))[1])
+    if np.any(found["time"][1:] < found["time"][:-1]):
+        order = np.argsort(found["time"])
+        return {name: column if name == "has_states" else column[order] for name, column in found.items()}
     return found
+
+
+def _sent(name: str) -> sql.Composable:
+    if name in _SENT:
+        return sql.SQL(_SENT[name][0])
+    return sql.SQL("string_agg(float8send(coalesce({}, 'NaN')), '')").format(sql.Identifier(name))
 
 
 def _times_ms(columns: Mapping[str, npt.NDArray[Any]]) -> IntArray:

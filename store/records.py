@@ -220,28 +220,18 @@ def record_bytes(
             yield from rows
 
 
-def telling_records(
-    conn: Connection, gateway: str, first_seq: int, last_seq: int
-) -> Generator[tuple[int, bytes, int], None, None]:
-    """As :func:`record_bytes`, but of the records with samples only the first that was received in each hour (UTC).
-
-    One look at the columns of every record between: a third of a second for half a million.
-    """
-    rows = conn.execute(
-        """
-        SELECT min(seq) FROM record WHERE gateway = %(gateway)s AND seq BETWEEN %(first)s AND %(last)s
-        GROUP BY date_bin('1 hour', received, 'epoch'), CASE WHEN kind <> 0 THEN seq END ORDER BY 1
-        """,
-        {"gateway": gateway, "first": first_seq, "last": last_seq},
-        binary=True,
-    ).fetchall()
-    chosen = [seq for (seq,) in rows]
-    for start in range(0, len(chosen), _FETCH_BYTES_ROWS):
-        yield from conn.execute(
-            "SELECT seq, data, epoch_ms(received) FROM record WHERE gateway = %s AND seq = ANY(%s) ORDER BY seq, time",
-            (gateway, chosen[start : start + _FETCH_BYTES_ROWS]),
+def statement_records(conn: Connection, gateway: str, first_seq: int, last_seq: int) -> list[StoredRecord]:
+    """The descriptors and events among the records first_seq..last_seq (inclusive) in their order. By index."""
+    found: list[StoredRecord] = []
+    for kind in (1, 2):
+        # As a constant: only so the index of one kind is used.
+        rows = conn.execute(
+            _SELECT_RECORD + sql.SQL("gateway = %s AND kind = {} AND seq BETWEEN %s AND %s").format(sql.Literal(kind)),
+            (gateway, first_seq, last_seq),
             binary=True,
         )
+        found += [StoredRecord(*row) for row in rows]
+    return sorted(found, key=lambda one: (one.seq, one.time_ms))
 
 
 def records_beyond(

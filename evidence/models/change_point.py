@@ -23,6 +23,9 @@ from evidence.table import FloatArray
 BALANCE_POINTS_F = np.arange(30.0, 91.0)
 MINIMUM_DAYS = 10
 MINIMUM_DEGREE_DAYS = 20.0
+_SURELY = 1e-6
+"""By this share of what it is a difference of, a slope must be below zero to be so whatever the rounding."""
+_ROUNDING = 1e-18
 
 
 @dataclass(frozen=True)
@@ -172,6 +175,8 @@ class _Search:
         deviations = energy - energy.mean()
         self._total = float(deviations @ deviations)
         self._fixed, self._rest = fixed.shape[1], float(rest @ rest)
+        # Where nothing is left to explain, the signs of slopes are rounding: only the fits can tell.
+        self._sure = self._rest > _ROUNDING * float(energy @ energy)
         self._hh, self._cc = np.einsum("ij,ij->j", heating, heating), np.einsum("ij,ij->j", cooling, cooling)
         self._hc, self._hy, self._cy = heating.T @ cooling, heating.T @ rest, cooling.T @ rest
 
@@ -183,14 +188,14 @@ class _Search:
     def heating(self) -> Iterator[_Candidates]:
         """Yield the shapes with a heating balance point."""
         if self._usable:
-            chosen = np.flatnonzero(self._heating_allowed & (self._hh > 0))
+            chosen = np.flatnonzero(self._heating_allowed & (self._hh > 0) & ~self._falls(self._hy, self._hh))
             explained = self._hy[chosen] ** 2 / self._hh[chosen]
             yield self._candidates(explained, 1, BALANCE_POINTS_F[chosen], np.full(len(chosen), np.nan))
 
     def cooling(self) -> Iterator[_Candidates]:
         """Yield the shapes with a cooling balance point."""
         if self._usable:
-            chosen = np.flatnonzero(self._cooling_allowed & (self._cc > 0))
+            chosen = np.flatnonzero(self._cooling_allowed & (self._cc > 0) & ~self._falls(self._cy, self._cc))
             explained = self._cy[chosen] ** 2 / self._cc[chosen]
             yield self._candidates(explained, 1, np.full(len(chosen), np.nan), BALANCE_POINTS_F[chosen])
 
@@ -203,10 +208,16 @@ class _Search:
         order = BALANCE_POINTS_F[:, np.newaxis] - BALANCE_POINTS_F
         allowed &= order <= 0 if apart else order == 0
         h, c = np.nonzero(allowed)
-        slope_h = (self._cc[c] * self._hy[h] - self._hc[h, c] * self._cy[c]) / determinant[h, c]
-        slope_c = (self._hh[h] * self._cy[c] - self._hc[h, c] * self._hy[h]) / determinant[h, c]
-        explained = slope_h * self._hy[h] + slope_c * self._cy[c]
-        yield self._candidates(explained, 2, BALANCE_POINTS_F[h], BALANCE_POINTS_F[c])
+        along_h, across_h = self._cc[c] * self._hy[h], self._hc[h, c] * self._cy[c]
+        along_c, across_c = self._hh[h] * self._cy[c], self._hc[h, c] * self._hy[h]
+        rising = ~(self._sure & (_surely_less(along_h, across_h) | _surely_less(along_c, across_c)))
+        slope_h, slope_c = (along_h - across_h) / determinant[h, c], (along_c - across_c) / determinant[h, c]
+        explained = (slope_h * self._hy[h] + slope_c * self._cy[c])[rising]
+        yield self._candidates(explained, 2, BALANCE_POINTS_F[h[rising]], BALANCE_POINTS_F[c[rising]])
+
+    def _falls(self, with_energy: FloatArray, squares: FloatArray) -> NDArray[np.bool_]:
+        """Tell for each column alone whether its slope is below zero, whatever the rounding."""
+        return np.asarray(self._sure & (with_energy < -_SURELY * np.sqrt(squares * self._rest)))
 
     def _candidates(self, explained: FloatArray, slopes: int, heating: FloatArray, cooling: FloatArray) -> _Candidates:
         n = self._conditions.n
@@ -238,6 +249,11 @@ class _Search:
         slopes = fit.coefficients[1 : fit.p - len(shape.others)]
         bounded = slopes if shape.others else np.append(slopes, fit.coefficients[0])
         return None if bool(np.any(bounded < 0)) else FittedChangePoint(fit, shape)
+
+
+def _surely_less(one: FloatArray, other: FloatArray) -> NDArray[np.bool_]:
+    """Tell where ``one`` is below ``other``, whatever the rounding. Such a slope need not be fitted to be refused."""
+    return np.asarray(one - other < -_SURELY * (np.abs(one) + np.abs(other)))
 
 
 def _enough(degree_days: FloatArray) -> NDArray[np.bool_]:

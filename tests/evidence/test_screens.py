@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from evidence.lattice import learn_lattice, learn_resolution
 from evidence.plan import Plan, load_plan
 from evidence.result import ScreenResult
 from evidence.screen import Subject, subject_of, subject_of_rows
-from evidence.screens import SCREENS, screen
+from evidence.screens import SCREENS, replay_exact, screen
 from evidence.signed_facts import Arrivals, Change, RegisterReadings, SignedFacts
 from evidence.stored import StoredReading
 from evidence.table import IntervalTable, midnight_ms
@@ -349,3 +350,24 @@ def test_odd_tables_are_results_never_exceptions(data: st.DataObject) -> None:
     table = IntervalTable(times, step, dict.fromkeys(PLAN.series, columns[kind]), PLAN.series, PLAN.zone)
     found = screen(subject_of(PLAN, table, SignedFacts()))
     assert [one.name for one in found] == [one.name for one in SCREENS]
+
+
+@pytest.mark.parametrize("zone", ["Asia/Shanghai", "Europe/Berlin", "Australia/Lord_Howe", "America/St_Johns", "UTC"])
+def test_rows_stand_where_the_local_clock_says_also_on_days_when_it_is_changed(zone: str) -> None:
+    times = TIMES[0] + QUARTER_MS * np.arange(400 * 96, dtype=np.int64)
+    whole = Subject(times, QUARTER_MS, ZoneInfo(zone), (), (0, 0), (0, 0))
+    local = [datetime.fromtimestamp(one // 1000, whole.zone) for one in times.tolist()]
+    assert whole.rows_of_day.tolist() == [moment.hour * 4 + moment.minute // 15 for moment in local]
+    numbers = [moment.date().toordinal() for moment in local]
+    assert np.unique(whole.days - numbers).size == 1
+    assert Subject(times[:0], QUARTER_MS, whole.zone, (), (0, 0), (0, 0)).days.size == 0
+
+
+def test_rows_that_only_their_values_tell_apart_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a multiplier of zero the quick key of all rows is the same."""
+    week = 7 * 96
+    replayed = altered(energy=lambda values: np.concatenate((GENUINE["energy"][:week], values[week:])))
+    by_key = [result("replay_exact", subject(values)) for values in (GENUINE, replayed)]
+    assert [one.state for one in by_key] == ["clear", "anomaly"]
+    monkeypatch.setattr(replay_exact, "_MULTIPLIER", np.uint64(0))
+    assert [result("replay_exact", subject(values)) for values in (GENUINE, replayed)] == by_key

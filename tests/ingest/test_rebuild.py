@@ -117,6 +117,12 @@ PLANTED = [
     Planted("a span too short", "UPDATE record_span SET longest_ms = 1 WHERE gateway = 'gw-01'", "record-span"),
     Planted("no span", "DELETE FROM record_span WHERE gateway = 'gw-01'", "record-span"),
     Planted("a clock", "UPDATE gateway_clock SET offset_us = 5 WHERE gateway = 'gw-01'", "clock"),
+    Planted("an arrival", "UPDATE arrival_day SET received_ms = closed_ms WHERE gateway = 'gw-01'", "arrivals"),
+    Planted(
+        "arrivals of an invented day",
+        "INSERT INTO arrival_day VALUES ('gw-01', '2025-10-01 00:00:00+00', 7, 7, 1, ARRAY[7], ARRAY[0], ARRAY[0])",
+        "arrivals",
+    ),
     Planted("a clock of an older record", "UPDATE gateway_clock SET seq = 119 WHERE gateway = 'gw-01'", "clock"),
     Planted(
         "a count of samples",

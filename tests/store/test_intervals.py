@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import astuple, fields, replace
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -128,8 +129,14 @@ def test_arrays_hold_what_lists_hold(conn: Connection) -> None:
                 assert [None if math.isnan(value) else value for value in found.tolist()] == expected
     assert any(states is not None for states in arrays[STATE].states)
     assert read_interval_arrays(conn, [ENERGY], MIDNIGHT + DAY, MIDNIGHT + 2 * DAY)[ENERGY].time_ms.size == 0
-    values = read_interval_values(conn, names, MIDNIGHT, MIDNIGHT + DAY)
+
+
+def test_values_of_intervals_that_are_known_well_enough(conn: Connection) -> None:
+    rows = [energy(2), replace(energy(1), coverage=0.5), energy(0), state(0), energy(3, None)]
+    replace_intervals(conn, "gw-01", MIDNIGHT, MIDNIGHT + DAY, rows)
+    wanted: dict[str, Literal["mean", "increase"]] = {ENERGY: "increase", STATE: "mean", "gw-01/meter-9/power": "mean"}
+    values = read_interval_values(conn, wanted, MIDNIGHT, MIDNIGHT + DAY, 0.75)
     assert list(values) == [ENERGY, STATE], "those that have any"
-    for column in ("time_ms", "mean", "increase", "coverage"):
-        found = getattr(values[ENERGY], column)
-        assert np.array_equal(found, getattr(arrays[ENERGY], column), equal_nan=True)
+    assert values[ENERGY].time_ms.tolist() == [MIDNIGHT + position * STEP for position in (0, 2, 3)]
+    assert np.array_equal(values[ENERGY].values, [1.5, 1.5, np.nan], equal_nan=True)
+    assert values[STATE].values.tolist() == [0.4]

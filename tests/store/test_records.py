@@ -32,7 +32,7 @@ from store.records import (
     record_hashes,
     records_before,
     records_beyond,
-    telling_records,
+    statement_records,
 )
 
 MINUTE = 60_000
@@ -301,17 +301,14 @@ def test_bytes_of_many_records_come_in_their_order(conn: Connection) -> None:
     assert next(record_bytes(conn, "gw-01", 7, 7))[0] == 7, "the cursor was closed"
 
 
-def test_the_records_that_tell_of_a_run(conn: Connection) -> None:
+def test_the_descriptors_and_events_of_a_run(conn: Connection) -> None:
     stored = minutes(300)
-    stored[99] = record(100, stored[99].time_ms, kind=2)
-    stored[119] = record(120, stored[119].time_ms, kind=1)
+    for seq, kind in ((5, 2), (100, 2), (120, 1), (130, 3)):
+        stored[seq - 1] = record(seq, stored[seq - 1].time_ms, kind=kind)
     insert_records(conn, stored)
-    firsts: dict[int, int] = {}
-    for one in stored[9:]:
-        if one.kind == 0:
-            firsts.setdefault(one.received_ms // 3_600_000, one.seq)
-    expected = sorted({*firsts.values(), 100, 120})
-    assert [seq for seq, _, _ in telling_records(conn, "gw-01", 10, 300)] == expected
+    assert [(one.seq, one.data) for one in statement_records(conn, "gw-01", 10, 300)] == [
+        (seq, stored[seq - 1].data) for seq in (100, 120)
+    ]
     assert newest_statement(conn, "gw-01") == 120
     assert newest_statement(conn, "gw-02") == 0
 

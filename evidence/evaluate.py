@@ -48,7 +48,7 @@ def evaluate(
         reporting=_dates(plan.reporting),
         step_ms=table.step_ms,
         kpis=tuple(with_origin(kpi, result, known) for kpi, result in zip(plan.kpis, judged.kpis, strict=True)),
-        totals=totals(possible),
+        totals=totals(possible, known.spread),
         screens=screen(subject_of(plan_of_table(plan, screened), screened, signed, siblings)),
         events=judged.events,
     )

@@ -6,7 +6,7 @@ Values that are stated to a resolution are added as whole multiples of it, so th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -20,23 +20,30 @@ from evidence.table import FloatArray, IntArray, IntervalTable, local_date, midn
 HOUR_MS = 3_600_000
 
 
-def totals(table: IntervalTable) -> dict[str, Totals]:
-    """Return the totals of every series of increments, over the whole table."""
+def totals(table: IntervalTable, spread: Collection[str] = ()) -> dict[str, Totals]:
+    """Return the totals of every series of increments, over the whole table.
+
+    Those in ``spread`` are equal parts of longer amounts, as the days of a bill are: no peak can be seen in them.
+    """
     return {
-        name: series_totals(table, name)
+        name: series_totals(table, name, peaks=name not in spread)
         for name, series in table.series.items()
         if series.definition.aggregation is Aggregation.INCREMENT
     }
 
 
-def series_totals(table: IntervalTable, name: str) -> Totals:
-    """Return the totals of one series of increments, in its unit; missing intervals add nothing and lower coverage."""
+def series_totals(table: IntervalTable, name: str, *, peaks: bool = True) -> Totals:
+    """Return the totals of one series of increments, in its unit; missing intervals add nothing and lower coverage.
+
+    Peak power and load factor are of active energy only, and only with ``peaks``.
+    """
     series = table.series[name]
     resolution = series.resolution
     present = np.isfinite(table.values[name])
     measured = table.values[name][present]
     times = table.time_ms[present]
-    peak_kw, peak_start_ms, load_factor = _power(table, name) if series.definition.active_energy else (None, None, None)
+    seen = peaks and series.definition.active_energy
+    peak_kw, peak_start_ms, load_factor = _power(table, name) if seen else (None, None, None)
     span_ms = int(table.time_ms[-1] - table.time_ms[0]) + table.step_ms if len(table.time_ms) else 0
     return Totals(
         unit=series.unit,

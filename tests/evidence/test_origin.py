@@ -148,6 +148,7 @@ def test_days_of_a_bill_give_sums_but_no_verdict_that_rests_on_days(by_documents
     assert evaluation.totals["energy"].months == pytest.approx(
         {f"2025-{m:02d}": 31_000 - 2000 * (m > 2) for m in range(1, 5)}
     )
+    assert evaluation.totals["energy"].peak_kw is None, "equal parts of a month have no peak of their own"
     assert intensity.change is not None
     assert (intensity.verdict, intensity.interval) == (Verdict.INSUFFICIENT_DATA, None)
     assert [reason.code for reason in intensity.reasons if reason.level == "blocking"] == ["spread_over_days"]

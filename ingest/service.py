@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import ssl
 import time
@@ -113,6 +114,9 @@ class IngestService:
         )
         self._holes = HoleWatch(self._connections)
         self._jobs = JobWorker(self._database_url, self._connections, self._keep_days, self._further_tasks)
+        # What is loaded by now stays: no collection need go through it again while records come.
+        gc.collect()
+        gc.freeze()
         self._consumer.start()
         self._worker.start()
         self._holes.start()
